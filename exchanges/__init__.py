@@ -1,0 +1,1 @@
+"""The venues: adapters, their shared shells, the embedded paper venues and bundled history."""

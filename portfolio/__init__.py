@@ -1,0 +1,1 @@
+"""The engine: a pure core, the ports it needs and the shell around it."""

@@ -1,0 +1,1 @@
+"""The prompts an MCP client can offer, one Markdown file each, and their loader."""

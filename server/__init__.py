@@ -1,0 +1,1 @@
+"""The processes: settings, composition roots, the front, the page and the command line."""

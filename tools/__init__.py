@@ -1,0 +1,1 @@
+"""What an agent can call: one small module per tool."""
