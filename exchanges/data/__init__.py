@@ -1,0 +1,1 @@
+"""Bundled market history as Parquet files; README.md describes the columns and their origin."""
