@@ -1,6 +1,5 @@
 # Needs Python 3.11 or later, make and git; everything else is fetched into .venv at first use.
 #   make demo ARGS="--json"     make test TESTARGS="-k margin"
-MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench clean
 
@@ -24,7 +23,7 @@ check: setup ## Check format, lint, types and import contracts; build, install a
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@.ci/wheel
 
 bench: setup ## Run the benchmarks; results in build/bench.json
