@@ -1,0 +1,1 @@
+"""Margin rules per account mode and the what-if over them."""
