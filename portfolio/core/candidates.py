@@ -1,0 +1,128 @@
+"""From the desk's state to the selector's candidates. Pure; what is missing stays missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from portfolio.core.errors import MissingDataError
+from portfolio.core.instrument import Instrument, InstrumentKind
+from portfolio.core.market import FundingOutlook, Quote, Settlement
+from portfolio.core.names import Coin, InstrumentId, PairId
+from portfolio.core.pairs import PairLegs, PairSpec
+from portfolio.core.risk import FeeRates, RiskTables
+from portfolio.core.scoring import PairFacts
+from portfolio.core.selection import Candidate
+
+#: At the reference utilisation of 4x, half of the spot leg is paid with borrowed quote coin.
+BORROWED_SHARE = 0.5
+_HOURS_A_YEAR = 24 * 365
+_BPS = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateInput:
+    """What candidates are built from, at one moment."""
+
+    pairs: Mapping[PairId, PairSpec]
+    legs: Mapping[PairId, PairLegs]
+    instruments: Mapping[InstrumentId, Instrument]
+    #: By the pair's perpetual, oldest first; a pair without an entry has no history.
+    settlements: Mapping[InstrumentId, tuple[Settlement, ...]]
+    quotes: Mapping[InstrumentId, Quote]
+    funding: Mapping[InstrumentId, FundingOutlook]
+    tables: RiskTables
+    #: Mark or index by instrument, for what is held.
+    reference_prices: Mapping[InstrumentId, Decimal]
+
+
+def candidates(given: CandidateInput) -> tuple[Candidate, ...]:
+    """One candidate per pair, in the order of the pairs.
+
+    Raises:
+        MissingDataError: something held has no price.
+    """
+    return tuple(_candidate(pair, given) for pair in given.pairs.values())
+
+
+def _candidate(pair: PairSpec, given: CandidateInput) -> Candidate:
+    perpetual = given.instruments[pair.lead_leg]
+    short = pair.lead_leg == pair.short_leg
+    held = given.legs[pair.pair_id].hedged
+    return Candidate(
+        pair_id=pair.pair_id,
+        short_perpetual=short,
+        settlements=given.settlements.get(pair.lead_leg, ()),
+        interval_minutes=perpetual.funding_interval_minutes,
+        facts=PairFacts(
+            predicted_apr=predicted_apr(given.funding.get(pair.lead_leg), short_perpetual=short),
+            borrow_apr=_borrow_apr(pair, given),
+            # Plain coins earn nothing while they are held; staked ones come with LST collateral.
+            staking_apr=0.0,
+            basis_bps=_basis_bps(pair, given),
+        ),
+        round_trip_cost_bps=round_trip_cost_bps(pair, given.quotes, given.tables.fees),
+        held_usd=held if held == 0 else held * _reference(given, pair.lead_leg),
+    )
+
+
+def _reference(given: CandidateInput, leg: InstrumentId) -> Decimal:
+    price = given.reference_prices.get(leg)
+    if price is None:
+        raise MissingDataError(f"No price of {leg}, which is held.", field="prices")
+    return price
+
+
+def predicted_apr(outlook: FundingOutlook | None, *, short_perpetual: bool) -> float | None:
+    """The running estimate as a fraction a year in the pair's direction; None when unknown."""
+    if outlook is None:
+        return None
+    apr = float(outlook.predicted_rate) * _HOURS_A_YEAR * 60 / outlook.interval_minutes
+    return apr if short_perpetual else -apr
+
+
+def _borrow_apr(pair: PairSpec, given: CandidateInput) -> float:
+    """Interest on what the pair borrows, a share of one leg a year: quote forward, the coin in reverse.
+
+    An unknown rate counts as infinite: such a pair never pays.
+    """
+    spot = given.instruments[pair.hedge_leg]
+    coin: Coin = spot.quote if pair.lead_leg == pair.short_leg else spot.base
+    table = given.tables.borrow.get(coin)
+    if table is None:
+        return float("inf")
+    share = BORROWED_SHARE if coin == spot.quote else 1.0
+    return float(table.hourly_rate) * _HOURS_A_YEAR * share
+
+
+def _basis_bps(pair: PairSpec, given: CandidateInput) -> float:
+    """Perpetual over spot in bps, in the pair's direction; 0 (parity) while a price is missing.
+
+    It only ever lowers a score, and a pair without prices is refused by its cost already.
+    """
+    perpetual, spot = given.quotes.get(pair.lead_leg), given.quotes.get(pair.hedge_leg)
+    if perpetual is None or spot is None or not (perpetual.bids and spot.asks):
+        return 0.0
+    basis = float(perpetual.bids[0].price / spot.asks[0].price) - 1.0
+    return (basis if pair.lead_leg == pair.short_leg else -basis) * _BPS
+
+
+def round_trip_cost_bps(
+    pair: PairSpec, quotes: Mapping[InstrumentId, Quote], fees: Mapping[InstrumentId, FeeRates]
+) -> float | None:
+    """Taker fees of both legs in and out plus both spreads, bps of one leg; None when an input is missing."""
+    total = 0.0
+    for leg in (pair.long_leg, pair.short_leg):
+        quote, rates = quotes.get(leg), fees.get(leg)
+        if quote is None or rates is None or not (quote.bids and quote.asks):
+            return None
+        bid, ask = quote.bids[0].price, quote.asks[0].price
+        total += 2 * float(rates.taker) * _BPS + float((ask - bid) / bid) * _BPS
+    return total
+
+
+def perpetuals(
+    pairs: Mapping[PairId, PairSpec], instruments: Mapping[InstrumentId, Instrument]
+) -> frozenset[InstrumentId]:
+    """The perpetuals whose settlements the candidates need."""
+    legs = {leg for pair in pairs.values() for leg in (pair.long_leg, pair.short_leg)}
+    return frozenset(leg for leg in legs if instruments[leg].kind is InstrumentKind.PERPETUAL)

@@ -1,0 +1,98 @@
+"""Candidates carry what is known and leave what is not known unknown."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from portfolio.core.candidates import CandidateInput, candidates, perpetuals
+from portfolio.core.errors import MissingDataError
+from portfolio.core.instrument import InstrumentKind
+from portfolio.core.market import Level, Quote
+from portfolio.core.names import Coin, InstrumentId, PairId
+from portfolio.core.risk import BorrowTable, RiskTables
+from portfolio.core.selection import Candidate
+from tests.portfolio.core.desk_state import PRICES, SOL, given, leg
+
+USDT = Coin("USDT")
+
+
+def quote(instrument_id: InstrumentId, price: Decimal) -> Quote:
+    half = price * Decimal("0.0001")
+    return Quote(instrument_id, (Level(price - half, Decimal(1)),), (Level(price + half, Decimal(1)),), 0, 0)
+
+
+def state(*, held: str = "0", reverse: bool = False) -> CandidateInput:
+    base = given(held=held, reverse=reverse)
+    return CandidateInput(
+        pairs=base.pairs,
+        legs=base.legs,
+        instruments=base.instruments,
+        settlements={},
+        quotes={i.instrument_id: quote(i.instrument_id, PRICES[i.base]) for i in base.instruments.values()},
+        funding=base.funding,
+        tables=RiskTables(
+            seen_wire_ns=0,
+            collateral={},
+            borrow={
+                coin: BorrowTable(
+                    coin, borrowable=True, hourly_rate=Decimal("0.00001"), quantity_max=None, tiers=()
+                )
+                for coin in (USDT, Coin("SOL"))
+            },
+            positions={},
+            fees=base.fees,
+        ),
+        reference_prices=base.reference_prices,
+    )
+
+
+def sol(values: CandidateInput, pair: PairId = SOL) -> Candidate:
+    return next(c for c in candidates(values) if c.pair_id == pair)
+
+
+def test_a_forward_pair_pays_quote_interest_on_half_and_both_fees_and_spreads_both_ways() -> None:
+    row = sol(state(held="5"))
+    assert row.short_perpetual
+    assert row.interval_minutes == 480
+    assert row.held_usd == Decimal(1000)
+    assert row.facts.predicted_apr == pytest.approx(0.0001 * 3 * 365)
+    assert row.facts.borrow_apr == pytest.approx(0.00001 * 8760 / 2)
+    assert row.round_trip_cost_bps == pytest.approx(2 * (5.5 + 10) + 2 * 2, rel=1e-3)
+    assert row.settlements == ()
+
+
+def test_a_reverse_pair_borrows_the_whole_coin_and_receives_negative_rates() -> None:
+    row = sol(state(reverse=True), PairId("SOL@bybit:reverse"))
+    assert not row.short_perpetual
+    assert row.facts.predicted_apr == pytest.approx(-0.0001 * 3 * 365)
+    assert row.facts.borrow_apr == pytest.approx(0.00001 * 8760)
+    assert row.facts.basis_bps == pytest.approx(2.0, rel=0.01)
+
+
+def test_unknown_borrow_rates_never_pay_and_unknown_outlooks_stay_unknown() -> None:
+    values = state()
+    row = sol(replace(values, funding={}, tables=replace(values.tables, borrow={})))
+    assert row.facts.borrow_apr == float("inf")
+    assert row.facts.predicted_apr is None
+
+
+def test_a_missing_book_side_or_fee_makes_the_cost_unknown() -> None:
+    values = state()
+    spot = leg("SOL", InstrumentKind.SPOT)
+    one_sided = {**values.quotes, spot: replace(values.quotes[spot], asks=())}
+    assert sol(replace(values, quotes=one_sided)).round_trip_cost_bps is None
+    assert sol(replace(values, quotes=one_sided)).facts.basis_bps == 0.0
+    assert sol(replace(values, quotes={})).facts.basis_bps == 0.0
+    assert sol(replace(values, tables=replace(values.tables, fees={}))).round_trip_cost_bps is None
+
+
+def test_something_held_without_a_price_is_an_error() -> None:
+    with pytest.raises(MissingDataError, match="which is held"):
+        candidates(replace(state(held="5"), reference_prices={}))
+
+
+def test_the_perpetuals_are_those_of_the_pairs() -> None:
+    values = state()
+    found = perpetuals(values.pairs, values.instruments)
+    assert found == {leg(coin, InstrumentKind.PERPETUAL) for coin in PRICES}
