@@ -253,8 +253,8 @@ def _check_live(path: Path, parsed: FileSettings) -> None:
         raise SettingsError(
             f"{path}: live mode needs an install of its own OS user.",
             field="live_same_user",
-            next_step='Install separated (install = "separated"), or accept that any program of this user could '
-            "take the keys: live_same_user = true.",
+            next_step='Install it separated (install = "separated"), or accept that other programs could '
+            "take the keys (live_same_user = true).",
         )
 
 
