@@ -265,6 +265,10 @@ class Journal(Protocol):
         """Whether this execution is booked already."""
         ...
 
+    def has_cash(self, kind: str, reference: str) -> bool:
+        """Whether this row of the venue's ledger is booked already."""
+        ...
+
     def holdings(self) -> Mapping[tuple[PairId, InstrumentId], Decimal]:
         """Signed base coins that each pair's fills add up to, net of fees paid in the base coin."""
         ...
@@ -323,6 +327,29 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Release it."""
+        ...
+
+
+class EmergencyLog(Protocol):
+    """Where the guard's own orders are recorded while the journal cannot commit. Small, preallocated.
+
+    Synchronous; the worker calls it through the Runner.
+    """
+
+    def append(self, record: bytes) -> None:
+        """Keep one record; it is on disk when this returns.
+
+        Raises:
+            JournalError: the file is full or cannot be written; then nothing was kept.
+        """
+        ...
+
+    def records(self) -> tuple[bytes, ...]:
+        """What was kept since the last `clear`, in order."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything: the journal has it now."""
         ...
 
 

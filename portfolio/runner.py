@@ -12,7 +12,7 @@ class InlineRunner:
     """Implements `ports.Runner` in the calling task.
 
     It yields once before the call, as a thread would, so that the simulation can interleave and crash there.
-    A cancellation that arrives in that instant means the call never started; after it, the commit is complete.
+    A cancellation in that instant means the call never started; after it, the commit is complete.
     """
 
     async def run(self, call: Callable[[], T]) -> T:

@@ -1,0 +1,121 @@
+"""Open a journal: find out whether it can be trusted and is ours, then take ownership."""
+
+import os
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from portfolio.core.entries import Entry, JournalOpened
+from portfolio.core.errors import JournalError, JournalForeignError
+from portfolio.core.names import AccountId
+from portfolio.journal import dialect, schema
+from portfolio.journal.chain import GENESIS, broken, recorded
+from portfolio.journal.migrations import migrate
+from portfolio.journal.sql import SqlJournal
+from portfolio.journal.verify import check_tail
+
+#: The desk group's name within the database. A file holds one.
+STREAM = "desk"
+
+
+def open_journal(
+    path: str | Path, *, account: AccountId, uid: str, mode: str, wire_ns: int, version: str | None = None
+) -> SqlJournal:
+    """Open (or create) the journal at `path` and own it under the next fence; ":memory:" is one of its own.
+
+    The desk that owned it before is fenced: its next append raises JournalFencedError. `version` is the
+    program's, recorded with the start; None reads it from the installed package.
+
+    Raises:
+        JournalCorruptError: not a database, truncated, damaged, or an entry of the last 1000 was altered.
+        JournalForeignError: the journal of another account, uid or mode, or no journal at all.
+        JournalError: the folder is missing, the file cannot be read or written, or a newer program wrote it.
+    """
+    place = str(path)
+    if place != dialect.MEMORY:
+        _check_place(Path(place))
+    connection = dialect.connect(place)
+    try:
+        return _take(connection, place, JournalOpened(account, uid, mode), wire_ns, version)
+    except DBAPIError as error:
+        _release(connection)
+        raise dialect.translated(error, place) from error
+    except BaseException:
+        _release(connection)
+        raise
+
+
+def _release(connection: Connection) -> None:
+    engine = connection.engine
+    connection.close()
+    engine.dispose()
+
+
+def _take(
+    connection: Connection, path: str, identity: JournalOpened, wire_ns: int, version: str | None
+) -> SqlJournal:
+    dialect.check_pages(connection, path)
+    migrate(connection, path, wire_ns)
+    first: list[Entry] = []
+    if _is_new(connection):
+        first.append(identity)
+        fence, head = 0, (0, GENESIS)
+    else:
+        _check_identity(connection, path, identity)
+        fence, head = check_tail(connection, STREAM)
+    journal = SqlJournal(connection, path=path, stream=STREAM, fence=fence, head=head)
+    journal.take_over(first, wire_ns, version=installed_version("carrydesk") if version is None else version)
+    return journal
+
+
+def _is_new(connection: Connection) -> bool:
+    """Whether nothing was ever written; then the row that every desk competes for is laid down."""
+    if connection.execute(select(schema.event.c.seq).limit(1)).first() is not None:
+        return False
+    dialect.begin_write(connection)
+    if connection.execute(select(schema.owner.c.stream)).first() is None:
+        row = {"stream": STREAM, "fence": 0, "head_seq": 0, "head_hash": GENESIS}
+        connection.execute(insert(schema.owner), row)
+    connection.commit()
+    return True
+
+
+def _check_identity(connection: Connection, path: str, identity: JournalOpened) -> None:
+    table = schema.event
+    row = connection.execute(
+        select(table).where(table.c.stream == STREAM).order_by(table.c.seq).limit(1)
+    ).one()
+    found = recorded(row).entry
+    if not isinstance(found, JournalOpened):
+        raise broken(1, "the first entry must say whose journal it is")
+    for name in ("account", "uid", "mode"):
+        theirs, ours = getattr(found, name), getattr(identity, name)
+        if theirs != ours:
+            raise JournalForeignError(
+                f"The journal {path} belongs to {name} {theirs!r}, this desk runs {name} {ours!r}.",
+                field=name,
+                next_step="Use the home that this journal came from, or move the file away to start anew.",
+            )
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise JournalError(
+            f"The folder {path.parent} for the journal does not exist.",
+            next_step="Create it, or run `carrydesk init`.",
+        )
+    if path.is_dir():
+        raise JournalError(f"{path} is a folder, not a journal.", next_step="Name a file in carrydesk.toml.")
+    writable = path if path.exists() else path.parent
+    if not os.access(writable, os.R_OK | os.W_OK):
+        raise JournalError(
+            f"The journal {path} cannot be read and written by this user.",
+            next_step="Give the desk's user the right to read and write the file and its folder.",
+        )
+    if path.exists() and not os.access(path.parent, os.W_OK):
+        raise JournalError(
+            f"The folder {path.parent} is read-only: the journal needs its WAL file there.",
+            next_step="Give the desk's user the right to write the folder.",
+        )
