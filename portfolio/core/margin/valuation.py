@@ -39,12 +39,19 @@ class CoinValue:
     position_mm: Decimal
     order_im: Decimal
 
+    @property
+    def haircut(self) -> Decimal:
+        """Share of the coin's value that does not count now, 0..1; 0 while the coin is in debt."""
+        return self.haircut_usd / self.usd if self.haircut_usd else ZERO
+
 
 @dataclass(frozen=True, slots=True)
 class LegMargin:
     """One perpetual position; amounts in the coin it settles in."""
 
     instrument_id: InstrumentId
+    #: The coin it settles in.
+    coin: Coin
     #: Base coins, signed.
     quantity: Decimal
     mark_price: Decimal
@@ -55,8 +62,6 @@ class LegMargin:
     initial_margin: Decimal
     maintenance_margin: Decimal
     unrealised_pnl: Decimal
-    #: Share of the settlement coin's value that does not count now, 0..1; 0 while that coin is in debt.
-    haircut: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,9 @@ class Valuation:
         """Margin consumed, USD: IM (borrow IM in it) + haircuts; what narrative caps are measured in."""
         return self.figures.initial_margin + self.haircut_usd
 
-    def borrowed(self, coin: Coin) -> Decimal:
-        """Coins of `coin` that need borrow margin, >= 0."""
-        return next((row.borrowed for row in self.coins if row.coin == coin), ZERO)
+    def coin(self, coin: Coin) -> CoinValue | None:
+        """The row of one coin; None when nothing of it is held, owed or settled."""
+        return next((row for row in self.coins if row.coin == coin), None)
 
 
 class MarginRule(Protocol):
