@@ -23,7 +23,7 @@ from portfolio.core.risk import (
 )
 
 USDT = Coin("USDT")
-_VENUE = Venue("bybit")
+BYBIT = Venue("bybit")
 _RATE_STEP = Decimal("0.0001")
 
 #: Non-VIP rates (fee-rate endpoint's defaults).
@@ -121,8 +121,8 @@ def _linear(coin: Coin, market: _Market, interval_minutes: int | None) -> Listin
     symbol = f"{coin}USDT"
     return Listing(
         Instrument(
-            instrument_id=instrument_id(_VENUE, InstrumentKind.PERPETUAL, symbol),
-            venue=_VENUE,
+            instrument_id=instrument_id(BYBIT, InstrumentKind.PERPETUAL, symbol),
+            venue=BYBIT,
             kind=InstrumentKind.PERPETUAL,
             symbol=symbol,
             base=coin,
@@ -150,8 +150,8 @@ def _spot(coin: Coin, market: _Market) -> Listing:
     most = Decimal(market.spot_max)
     return Listing(
         Instrument(
-            instrument_id=instrument_id(_VENUE, InstrumentKind.SPOT, symbol),
-            venue=_VENUE,
+            instrument_id=instrument_id(BYBIT, InstrumentKind.SPOT, symbol),
+            venue=BYBIT,
             kind=InstrumentKind.SPOT,
             symbol=symbol,
             base=coin,

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from portfolio.core.names import AccountId, Coin, Venue
 
+_BYBIT = Venue("bybit")
+_MAIN = AccountId("bybit:main")
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 HOUR_NS = 60 * MINUTE_NS
@@ -19,8 +21,8 @@ class VenueConfig:
     #: Market clock, integer ns: when the venue opens.
     start_ns: int
     balances: Mapping[Coin, Decimal]
-    venue: Venue = Venue("bybit")
-    account: AccountId = AccountId("bybit:main")
+    venue: Venue = _BYBIT
+    account: AccountId = _MAIN
     margin_mode: str = "REGULAR_MARGIN"
     perpetual_leverage: Decimal = Decimal(10)
     spot_leverage: Decimal = Decimal(10)
