@@ -68,3 +68,8 @@ def fingerprint(positions: Iterable[Position], balances: Iterable[Balance]) -> s
         if balance.wallet != balance.spot_borrow
     )
     return sha256_hex(canonical_text({"balances": coins, "positions": held}))
+
+
+def operator_digest(purpose: str, account: str, mode: str) -> str:
+    """What the operator signs for a command that has no text of its own (resume); SHA-256, hex."""
+    return sha256_hex(canonical_text({"purpose": purpose, "account": account, "mode": mode}))
