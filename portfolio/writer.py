@@ -1,0 +1,146 @@
+"""The journal as the worker and the bookkeeper write it: read, decide and append in one step.
+
+1. What is decided from the journal and what is appended for it happen in one call of the runner, so that no
+   other write comes between.
+2. What happened while the journal could not commit is owed, and is written before anything newer.
+3. A commit that fails raises NotCommitted; a journal that is foreign, fenced or corrupt is never survived.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from portfolio.codec import canonical, read_json, tagged_from_data, tagged_to_data
+from portfolio.core.entries import Entry, OrderAnswered, OrderPlanned
+from portfolio.core.errors import JournalCorruptError, JournalError, JournalFencedError, JournalForeignError
+from portfolio.core.names import ClientOrderId
+from portfolio.ports import Clocks, EmergencyLog, Journal, Runner
+
+T = TypeVar("T")
+
+_FATAL = (JournalCorruptError, JournalFencedError, JournalForeignError)
+#: Builds entries from what the journal says, beside whatever the caller wants to know.
+Build = Callable[[Journal], tuple[Sequence[Entry], T]]
+
+
+class NotCommitted(JournalError):
+    """The journal could not commit; nothing of the call is recorded."""
+
+
+class JournalWriter:
+    """See the module. `failure` says why the last commit failed, None once one succeeded again."""
+
+    def __init__(
+        self, *, journal: Journal, runner: Runner, clocks: Clocks, emergency: EmergencyLog | None
+    ) -> None:
+        self.failure: str | None = None
+        self._journal = journal
+        self._runner = runner
+        self._clocks = clocks
+        self._emergency = emergency
+        #: Appended to in the event loop, taken from in the runner: a deque needs no lock for that.
+        self._owed: deque[Entry] = deque()
+
+    async def commit(self, build: Build[T]) -> T:
+        """Run `build` on the journal and append what it made, in one step.
+
+        Raises:
+            NotCommitted: the journal could not be read or written.
+            JournalError: it may not be written by us at all.
+        """
+        now = self._clocks.wire_ns()
+
+        def call() -> T:
+            self._settle_debts(now)
+            entries, result = build(self._journal)
+            if entries:
+                self._journal.append(entries, now)
+            return result
+
+        try:
+            result = await self._runner.run(call)
+        except _FATAL:
+            raise
+        except JournalError as error:
+            self.failure = str(error)
+            raise NotCommitted(str(error)) from error
+        self.failure = None
+        return result
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Append what needs no decision.
+
+        Raises:
+            NotCommitted: the journal could not be written.
+        """
+        await self.commit(lambda journal: (entries, None))
+
+    async def read(self, query: Callable[[Journal], T]) -> T:
+        """Ask the journal.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
+        return await self._runner.run(lambda: query(self._journal))
+
+    def owe(self, entries: Sequence[Entry]) -> None:
+        """These happened; write them before anything newer, once the journal commits again."""
+        self._owed.extend(entries)
+
+    @property
+    def owing(self) -> bool:
+        """Something happened that the journal does not have yet."""
+        return bool(self._owed)
+
+    async def keep_aside(self, entries: Sequence[Entry]) -> None:
+        """Record in the emergency file what the journal cannot commit, and owe it to the journal.
+
+        Raises:
+            NotCommitted: there is no such file, it is full, or it cannot be written.
+        """
+        emergency = self._emergency
+        if emergency is None:
+            raise NotCommitted("there is no emergency file")
+        records = [canonical(tagged_to_data(entry)).encode() for entry in entries]
+
+        def call() -> None:
+            for record in records:
+                emergency.append(record)
+
+        try:
+            await self._runner.run(call)
+        except JournalError as error:
+            raise NotCommitted(str(error)) from error
+        self.owe(entries)
+
+    async def take_back(self) -> None:
+        """At the start: what an earlier desk kept aside is owed to the journal.
+
+        Raises:
+            InputError: a record is not an entry of this version.
+        """
+        if self._emergency is not None:
+            records = await self._runner.run(self._emergency.records)
+            self.owe([tagged_from_data(Entry, read_json(record)) for record in records])
+
+    def _settle_debts(self, now_wire_ns: int) -> None:
+        owed = list(self._owed)
+        if not owed:
+            return
+        known = {entry.request.client_order_id for entry in owed if isinstance(entry, OrderPlanned)}
+        fresh = [entry for entry in owed if self._news(entry, known)]
+        if fresh:
+            self._journal.append(fresh, now_wire_ns)
+        for _ in owed:
+            self._owed.popleft()
+        if self._emergency is not None:
+            self._emergency.clear()
+
+    def _news(self, entry: Entry, planned: set[ClientOrderId]) -> bool:
+        """Whether the journal lacks it and can take it: a crash may have come between append and clear."""
+        if isinstance(entry, OrderPlanned):
+            return self._journal.order(entry.request.client_order_id) is None
+        if isinstance(entry, OrderAnswered):
+            row = self._journal.order(entry.client_order_id)
+            return entry.client_order_id in planned if row is None else row.state in ("planned", "unknown")
+        return True
