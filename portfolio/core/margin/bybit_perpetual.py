@@ -7,7 +7,7 @@ from portfolio.core.account import Position
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import InstrumentKind
-from portfolio.core.margin.lookups import instrument_of, mark_of, taker_of
+from portfolio.core.margin.lookups import fees_of, instrument_of, mark_of
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.tiers import position_tier, position_tiers
 from portfolio.core.margin.valuation import LegMargin
@@ -99,7 +99,7 @@ def _position(
     leverage = _leverage(wanted, tier.leverage_max, instrument_id)
     inverse = ONE / leverage
     to_close = ONE - inverse if position.quantity > 0 else ONE + inverse
-    fee = quantity * position.entry_price * to_close * taker_of(state, instrument_id)
+    fee = quantity * position.entry_price * to_close * fees_of(state, instrument_id).taker
     # With open orders the deduction belongs to position and orders together: whole, it would let the margin
     # of a small position fall below zero as soon as large orders lift its tier.
     deduction = tier.deduction if total == quantity else tier.deduction * quantity / total
@@ -134,7 +134,7 @@ def _add_orders(
     )
     wanted = state.policy.perpetual if reference or position is None else position.leverage
     inverse = ONE / _leverage(wanted, tier.leverage_max, instrument_id)
-    taker = taker_of(state, instrument_id)
+    taker = fees_of(state, instrument_id).taker
     for row in orders:
         sign = row.side.sign
         totals.order_loss += min(ZERO, (mark - row.limit_price) * row.quantity * sign)

@@ -44,21 +44,27 @@ from portfolio.core.orders import Side
 ASSUMPTIONS: tuple[str, ...] = (
     "Collateral ratios apply to a coin's net equity, not to wallet and debt apart.",
     "What lies beyond the last collateral bracket of a coin counts 0.",
-    "Borrow margin is charged on spot debt plus whatever else is negative, locked coins taken out: holding "
-    + "a coin does not free the margin of owing it until the debt is repaid.",
-    "A borrow tier's rates hold for the whole debt; initial margin takes the larger of the tier's rate and "
-    + "one over the operator's borrow leverage.",
-    "Every open perpetual order that is not reduce-only needs its own initial margin at its limit price, "
-    + "with fees to open and to close; orders offset neither each other nor a position.",
-    "Open perpetual orders add no maintenance margin of their own, but choose the tier together with the "
-    + "position, which then bears its share of the tier's deduction.",
+    (
+        "Borrow margin is charged on spot debt plus whatever else is negative, locked coins taken out: "
+        "holding a coin does not free the margin of owing it until the debt is repaid."
+    ),
+    (
+        "A borrow tier's rates hold for the whole debt; initial margin takes the larger of the tier's rate "
+        "and one over the operator's borrow leverage."
+    ),
+    (
+        "Every open perpetual order that is not reduce-only needs its own initial margin at its limit price, "
+        "with fees to open and to close; orders offset neither each other nor a position."
+    ),
+    (
+        "Open perpetual orders add no maintenance margin of their own, but choose the tier together with the "
+        "position, which then bears its share of the tier's deduction."
+    ),
     "An open spot order costs the collateral value that its coins lose by changing places, one by one.",
     "Order loss lowers the margin balance in both rates, but not the available balance.",
 )
 
 _RATE_STEP = Decimal("0.0001")
-
-
 _NOTHING = Settled()
 
 

@@ -6,6 +6,7 @@ from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import Instrument
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import Coin, InstrumentId
+from portfolio.core.risk import FeeRates
 
 
 def instrument_of(state: MarginState, instrument_id: InstrumentId) -> Instrument:
@@ -54,11 +55,11 @@ def usd_of(state: MarginState, coin: Coin) -> Decimal:
     return found
 
 
-def taker_of(state: MarginState, instrument_id: InstrumentId) -> Decimal:
-    """The account's own taker rate for it, a fraction.
+def fees_of(state: MarginState, instrument_id: InstrumentId) -> FeeRates:
+    """The account's own fee rates for it.
 
     Raises:
-        MissingDataError: it is not known.
+        MissingDataError: they are not known.
     """
     found = state.tables.fees.get(instrument_id)
     if found is None:
@@ -67,4 +68,4 @@ def taker_of(state: MarginState, instrument_id: InstrumentId) -> Decimal:
             field=f"tables.fees.{instrument_id}",
             next_step="Fetch the risk tables again.",
         )
-    return found.taker
+    return found
