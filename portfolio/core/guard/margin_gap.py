@@ -1,0 +1,95 @@
+"""Two numbers, always: ours against the venue's, and which of them decides reductions.
+
+Both are taken at the same prices (ours is valued at the moment the venue's totals arrive). Over the first
+line in several samples in a row entries freeze. Over the second line our number is not believed: a fresh
+venue figure decides, and without one nobody does, because a bug of ours must not sell the book.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from portfolio.core.account import MarginFigures
+from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.guard.state import GuardState
+from portfolio.core.guard.values import FreezeWanted, GuardInput, PairFacts, Rule, Simulate
+from portfolio.core.limits import GuardLimits
+from portfolio.core.names import PairId
+
+
+def margin_gap(ours: MarginFigures, venue: MarginFigures) -> Decimal:
+    """The larger relative difference of maintenance margin and ECV, a fraction of the venue's figure."""
+    return max(
+        _relative(ours.maintenance_margin, venue.maintenance_margin),
+        _relative(ours.adjusted_equity, venue.adjusted_equity),
+    )
+
+
+def _relative(ours: Decimal, venue: Decimal) -> Decimal:
+    if ours == venue:
+        return ZERO
+    # Something against nothing is a gap of the whole.
+    return ONE if venue == 0 else abs(ours - venue) / abs(venue)
+
+
+def sampled(state: GuardState, inp: GuardInput) -> GuardState:
+    """The state with this tick's sample, if the venue's totals are new and ours exist."""
+    if not inp.venue_is_new or inp.venue is None or inp.ours is None:
+        return state
+    gap = margin_gap(inp.ours, inp.venue)
+    if gap > inp.limits.guard.gap_freeze:
+        return replace(state, gap=gap, gap_over=state.gap_over + 1, gap_within=0)
+    return replace(state, gap=gap, gap_over=0, gap_within=state.gap_within + 1)
+
+
+def gap_freeze(state: GuardState, limits: GuardLimits) -> FreezeWanted | None:
+    """Freeze after enough samples over the line in a row; stay until as many in a row are within it."""
+    over = state.gap_over >= limits.gap_freeze_samples
+    standing = Rule.GAP in state.frozen and state.gap_within < limits.gap_freeze_samples
+    if not over and not standing:
+        return None
+    shown = "unknown" if state.gap is None else f"{state.gap * 100:.2f} %"
+    return FreezeWanted(Rule.GAP, f"our margin figures and the venue's differ (last sample {shown})")
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Whose figures decide reductions now, and how the account looks after cuts in the same terms."""
+
+    #: ours, venue or none.
+    name: str
+    figures: MarginFigures | None
+    simulate: Simulate | None
+
+
+def basis(inp: GuardInput, state: GuardState, simulate: Simulate | None) -> Basis:
+    """Ours while the last gap sample is within the second line; else a fresh venue figure; else nobody's."""
+    distrusted = state.gap is not None and state.gap > inp.limits.guard.gap_distrust
+    if inp.ours is not None and simulate is not None and not distrusted:
+        return Basis("ours", inp.ours, simulate)
+    if inp.venue is not None and inp.venue_fresh:
+        return Basis("venue", inp.venue, proportional(inp.venue, inp.pairs))
+    return Basis("none", None, None)
+
+
+def proportional(venue: MarginFigures, pairs: Mapping[PairId, PairFacts]) -> Simulate:
+    """A simulation without our margin rules: IM and MM shrink with the book's value, ECV stays."""
+    values = {pair_id: facts.notional or ZERO for pair_id, facts in pairs.items()}
+    book = sum(values.values(), start=ZERO)
+
+    def after(targets: Mapping[PairId, Decimal]) -> MarginFigures:
+        if book == 0:
+            return venue
+        kept = book
+        for pair_id, target in targets.items():
+            larger = pairs[pair_id].larger
+            if larger > 0:
+                kept -= values[pair_id] * (ONE - min(ONE, target / larger))
+        share = kept / book
+        return replace(
+            venue,
+            initial_margin=venue.initial_margin * share,
+            maintenance_margin=venue.maintenance_margin * share,
+        )
+
+    return after

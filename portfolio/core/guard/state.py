@@ -1,0 +1,128 @@
+"""What the guard remembers over ticks and restarts: peaks, counters, cool-downs, held pairs.
+
+Kept as JSON text. Times are wire-clock ns since the Unix epoch, so they stay meaningful after a restart.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from portfolio.core.decimals import ZERO, parse, plain
+from portfolio.core.errors import JournalCorruptError, NumberError
+from portfolio.core.names import Coin, PairId
+
+#: A peak is written when it rose by this share since it was last written: a rising account must not fill the
+#: journal.
+PEAK_STEP = Decimal("0.001")
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GuardState:
+    """See the module. Values are replaced, never changed."""
+
+    #: Numbers the guard's operations for ever.
+    operations: int = 0
+    #: Highest equity without transfers, USD; None before the first reading.
+    peak_equity: Decimal | None = None
+    #: Transfers into the account so far, USD, and the journal entry up to which they were counted.
+    transfers_usd: Decimal = ZERO
+    transfers_seq: int = 0
+    #: No entries in the coin before this time.
+    cooldown_until: Mapping[Coin, int] = field(default_factory=dict)
+    #: How often, and when last, the guard reduced a pair since the operator acknowledged.
+    reductions: Mapping[PairId, int] = field(default_factory=dict)
+    reduced_at: Mapping[PairId, int] = field(default_factory=dict)
+    #: Since when a pair's net delta is beyond tolerance, and how often the guard tried to mend it.
+    naked_since: Mapping[PairId, int] = field(default_factory=dict)
+    naked_attempts: Mapping[PairId, int] = field(default_factory=dict)
+    #: Pairs taken from their engines, with the rule that took them.
+    held: Mapping[PairId, str] = field(default_factory=dict)
+    #: Freezes of ours that stand, with their reasons.
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    #: Margin gap: the last sample, and how many in a row were over or within the line.
+    gap: Decimal | None = None
+    gap_over: int = 0
+    gap_within: int = 0
+    #: When inputs were last stale.
+    stale_at: int | None = None
+
+
+def needs_saving(saved: GuardState, now: GuardState) -> bool:
+    """Whether a restart from `saved` would lose something that matters.
+
+    Gap samples and the time of the last stale tick rebuild themselves within seconds and do not count.
+    """
+    lasting = (
+        "operations",
+        "transfers_seq",
+        "cooldown_until",
+        "reductions",
+        "naked_since",
+        "naked_attempts",
+        "held",
+        "frozen",
+    )
+    if any(getattr(saved, name) != getattr(now, name) for name in lasting):
+        return True
+    if saved.peak_equity is None or now.peak_equity is None:
+        return saved.peak_equity is not now.peak_equity
+    # An acknowledged drawdown lowers the peak: that is lasting, too.
+    if now.peak_equity < saved.peak_equity:
+        return True
+    return now.peak_equity - saved.peak_equity > abs(saved.peak_equity) * PEAK_STEP
+
+
+def to_text(state: GuardState) -> str:
+    """Canonical JSON: sorted keys, decimals as text. Equal states give equal text."""
+
+    def money(value: Decimal | None) -> str | None:
+        return None if value is None else plain(value)
+
+    body = {
+        "format": _FORMAT,
+        "operations": state.operations,
+        "peak_equity": money(state.peak_equity),
+        "transfers_usd": money(state.transfers_usd),
+        "transfers_seq": state.transfers_seq,
+        "cooldown_until": dict(state.cooldown_until),
+        "reductions": dict(state.reductions),
+        "reduced_at": dict(state.reduced_at),
+        "naked_since": dict(state.naked_since),
+        "naked_attempts": dict(state.naked_attempts),
+        "held": dict(state.held),
+        "frozen": dict(state.frozen),
+        "gap": money(state.gap),
+        "gap_over": state.gap_over,
+        "gap_within": state.gap_within,
+        "stale_at": state.stale_at,
+    }
+    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+
+
+def from_text(text: str) -> GuardState:
+    """The state that `to_text` wrote.
+
+    Raises:
+        JournalCorruptError: the text is not such a state; the guard must not start with a made-up one.
+    """
+    try:
+        body: dict[str, Any] = json.loads(text)
+        if body["format"] == _FORMAT:
+            # Any other format stays, and is refused below like every field that the state does not have.
+            del body["format"]
+        for name in ("peak_equity", "transfers_usd", "gap"):
+            if body[name] is not None:
+                body[name] = parse(body[name], name)
+        return GuardState(**body)
+    except (ValueError, KeyError, TypeError, AttributeError, NumberError) as error:
+        raise _unreadable(str(error)) from error
+
+
+def _unreadable(why: str) -> JournalCorruptError:
+    return JournalCorruptError(
+        f"The saved guard state cannot be read: {why}.",
+        next_step="Run `carrydesk audit verify`, then restore the journal from a backup.",
+    )

@@ -1,0 +1,100 @@
+"""Entry veto: the last line before an ENTRY order reaches the venue. It fails closed.
+
+Two parts: what stands against entries whatever they are, and what the account would look like after them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from portfolio.core.account import MarginFigures
+from portfolio.core.guard.state import GuardState
+from portfolio.core.limits import MINUTE_NS, RiskLimits
+from portfolio.core.names import Coin, PairId
+
+#: A pair reduced this often takes entries only after the operator acknowledged.
+REDUCTIONS_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFacts:
+    """What is known about the entries asked for, besides margin."""
+
+    now_wire_ns: int
+    state: GuardState
+    #: The pairs that the orders belong to, with their coins.
+    pairs: Mapping[PairId, Coin]
+    recovered: bool
+    halted: bool
+    #: Standing freezes, source to reason, the guard's own and everybody else's.
+    freezes: Mapping[str, str]
+    #: Missing or old inputs, with the books of the instruments about to be traded.
+    stale: tuple[str, ...]
+    #: Pairs with an order of unknown outcome.
+    unknown: frozenset[PairId]
+
+
+def standing_veto(facts: EntryFacts, limits: RiskLimits) -> str | None:
+    """Why no entry may go now, whatever it is; None when nothing stands against it."""
+    if not facts.recovered:
+        return "recovery has not finished: what was in flight at the last stop is not accounted for"
+    if facts.halted:
+        return "the desk is halted by the operator"
+    for source, reason in sorted(facts.freezes.items()):
+        return f"entries are frozen ({source}: {reason})"
+    if facts.stale:
+        return f"inputs are missing or too old: {', '.join(facts.stale)}"
+    gap = facts.state.gap
+    if gap is not None and gap > limits.guard.gap_distrust:
+        return f"our margin figures and the venue's differ by {gap * 100:.2f} %"
+    reasons = (_pair_veto(facts, pair_id, coin) for pair_id, coin in facts.pairs.items())
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _pair_veto(facts: EntryFacts, pair_id: PairId, coin: Coin) -> str | None:
+    state = facts.state
+    if pair_id in state.held:
+        return f"the guard holds {pair_id} ({state.held[pair_id]})"
+    if pair_id in facts.unknown:
+        return f"the outcome of an order of {pair_id} is unknown"
+    if state.reductions.get(pair_id, 0) >= REDUCTIONS_MAX:
+        return f"the guard reduced {pair_id} twice: the operator must acknowledge it first"
+    left = state.cooldown_until.get(coin, 0) - facts.now_wire_ns
+    if left > 0:
+        return f"the guard reduced {coin}: no entries for another {left // MINUTE_NS + 1} min"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class StressOutcome:
+    """The account after the orders under one stress."""
+
+    name: str
+    #: The whole market moved by 20 % either way: the stricter line.
+    market: bool
+    figures: MarginFigures
+
+
+def margin_veto(figures: MarginFigures, limits: RiskLimits) -> str | None:
+    """Why the account after the orders would be over the entry lines; None when it is within them."""
+    return _over("after the order", figures, limits.guard.entry_health_min, limits.guard.entry_usage_max)
+
+
+def stress_veto(outcome: StressOutcome, limits: RiskLimits) -> str | None:
+    """Why the account after the orders would not stand this stress; None when it would."""
+    book = limits.book
+    name = f"after the order, under {outcome.name}"
+    if outcome.market:
+        return _over(name, outcome.figures, book.market_stress_health_min, book.market_stress_usage_max)
+    return _over(name, outcome.figures, book.stress_health_min, book.stress_usage_max)
+
+
+def _over(name: str, figures: MarginFigures, health_min: Decimal, usage_max: Decimal) -> str | None:
+    if figures.health_score < health_min:
+        return f"{name}: health {figures.health_score:.3f} would be below {health_min}"
+    usage = figures.margin_usage
+    if usage is None:
+        return f"{name}: margin usage has no value without equity"
+    if usage > usage_max:
+        return f"{name}: margin usage {usage:.3f} would be above {usage_max}"
+    return None

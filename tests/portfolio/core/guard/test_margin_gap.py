@@ -1,0 +1,97 @@
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from portfolio.core.guard.margin_gap import basis, gap_freeze, margin_gap, proportional, sampled
+from portfolio.core.guard.state import GuardState
+from portfolio.core.limits import SECOND_NS, GuardLimits
+from tests.portfolio.core.guard.cases import book, facts, figures, pair_id, shrinking, tick
+
+LIMITS = GuardLimits()
+
+
+def test_the_gap_is_the_larger_of_mm_and_ecv_relative_to_the_venue() -> None:
+    assert margin_gap(figures(10_100), figures(10_000)) == Decimal("0.01")
+    assert margin_gap(figures(10_000, ecv=95_000), figures(10_000)) == Decimal("0.05")
+
+
+def test_something_against_nothing_is_a_gap_of_the_whole_and_nothing_against_nothing_none() -> None:
+    assert margin_gap(figures(1), figures(0)) == 1
+    assert margin_gap(figures(0), figures(0)) == 0
+
+
+def test_only_a_new_venue_figure_is_a_sample() -> None:
+    apart = tick(ours=figures(10_200), venue=figures(10_000))
+    assert sampled(GuardState(), apart) == GuardState()
+    assert sampled(GuardState(), replace(apart, venue_is_new=True)).gap_over == 1
+    assert sampled(GuardState(), replace(apart, venue_is_new=True, ours=None)) == GuardState()
+    assert sampled(GuardState(), replace(apart, venue_is_new=True, venue=None)) == GuardState()
+
+
+def test_three_samples_over_one_percent_in_a_row_freeze_and_three_within_it_thaw() -> None:
+    apart = tick(ours=figures(10_200), venue=figures(10_000), venue_is_new=True)
+    close = tick(ours=figures(10_050), venue=figures(10_000), venue_is_new=True)
+    state = sampled(sampled(GuardState(), apart), apart)
+    assert gap_freeze(state, LIMITS) is None
+    assert gap_freeze(sampled(sampled(state, close), apart), LIMITS) is None
+    state = sampled(state, apart)
+    freeze = gap_freeze(state, LIMITS)
+    assert freeze is not None
+    assert "2.00 %" in freeze.reason
+    state = replace(state, frozen={freeze.source: freeze.reason})
+    for _ in range(2):
+        state = sampled(state, close)
+        assert gap_freeze(state, LIMITS) is not None
+    assert gap_freeze(sampled(state, close), LIMITS) is None
+
+
+def test_a_freeze_from_before_a_restart_stands_until_samples_say_otherwise() -> None:
+    state = GuardState(frozen={"margin_gap": "x"})
+    freeze = gap_freeze(state, LIMITS)
+    assert freeze is not None
+    assert "unknown" in freeze.reason
+
+
+def test_ours_decides_up_to_a_gap_of_five_percent() -> None:
+    pairs = book(facts("SOL"))
+    inp = tick(facts("SOL"), ours=figures(20_000), venue=figures(21_000))
+    chosen = basis(inp, GuardState(gap=Decimal("0.05")), shrinking(pairs, figures(20_000)))
+    assert (chosen.name, chosen.figures) == ("ours", figures(20_000))
+
+
+def test_beyond_five_percent_a_fresh_venue_figure_decides_and_without_one_nobody_does() -> None:
+    pairs = book(facts("SOL"))
+    inp = tick(facts("SOL"), ours=figures(90_000), venue=figures(20_000))
+    distrust = GuardState(gap=Decimal("0.051"))
+    simulate = shrinking(pairs, figures(90_000))
+    chosen = basis(inp, distrust, simulate)
+    assert (chosen.name, chosen.figures) == ("venue", figures(20_000))
+    old = replace(inp, venue_age_ns=3 * SECOND_NS + 1)
+    assert basis(old, distrust, simulate).name == "none"
+    assert basis(replace(inp, venue=None), distrust, simulate).figures is None
+
+
+def test_the_venue_decides_while_ours_cannot_be_computed() -> None:
+    inp = replace(tick(facts("SOL"), venue=figures(20_000)), ours=None)
+    assert basis(inp, GuardState(), None).name == "venue"
+
+
+def test_margin_of_a_distrusted_model_is_taken_to_shrink_with_the_book() -> None:
+    pairs = book(facts("SOL", 100), facts("ETH", 300), facts("BTC", 0), facts("XRP", 5, price=None))
+    after = proportional(figures(40_000), pairs)
+    assert after({}) == figures(40_000)
+    halved = after({pair_id("ETH"): Decimal(150), pair_id("BTC"): Decimal(0), pair_id("XRP"): Decimal(0)})
+    assert halved.maintenance_margin == Decimal(40_000) * Decimal(250) / 400
+    assert halved.adjusted_equity == 100_000
+    assert after({pair_id("SOL"): Decimal(999)}) == figures(40_000)
+
+
+def test_an_empty_book_cannot_shrink() -> None:
+    assert proportional(figures(40_000), {})({}) == figures(40_000)
+
+
+@pytest.mark.parametrize("age", [None, 4 * SECOND_NS])
+def test_an_old_venue_figure_is_not_fresh(age: int | None) -> None:
+    assert not replace(tick(), venue_age_ns=age).venue_fresh
+    assert not replace(tick(), account_age_ns=age).account_fresh
