@@ -1,4 +1,4 @@
-"""What happens to an account by the clock: funding at each symbol's own times, interest at five past the hour."""
+"""What an account meets by the clock: funding at each symbol's own times, interest at five past the hour."""
 
 from decimal import Decimal
 

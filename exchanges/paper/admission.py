@@ -1,6 +1,7 @@
 """What the venue checks before it takes an order, in its order and with its codes (reference 6.1).
 
-An order that passes becomes a `VenueOrder` ready for the book; one that fails becomes a Reply and has no effect.
+An order that passes becomes a `VenueOrder` ready for the book; one that fails becomes a Reply and has no
+effect.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
-"""The made book of one instrument: spread, depth, what takers consumed, and how much flow reaches resting orders.
+"""The made book of one instrument: spread, depth, what takers consumed, and flow that meets resting orders.
 
-MADE throughout (the archive has no depth): levels stand at both sides of the path, one step apart, each larger
-than the one before, with sizes drawn from the seed anew at every grid time. What a taker consumes is gone from
-the best level on and comes back linearly over the refill time.
+MADE throughout (the archive has no depth): levels stand at both sides of the path, one step apart, each
+larger than the one before, with sizes drawn from the seed anew at every grid time. What a taker consumes is
+gone from the best level on and comes back linearly over the refill time.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Book:
         self.consumed[side] = Consumed(self._gone(side, at_ns) + quantity, at_ns)
 
     def flow(self, side: Side, middle: Decimal, at_ns: int) -> Decimal:
-        """Base coins that reach orders resting on a side (BUY: bids) at this grid time, a multiple of the lot."""
+        """Base coins that reach orders resting on a side (BUY: bids) at this grid time, in whole lots."""
         draw = (
             Decimal(digest(self._seed, "flow", self._instrument.instrument_id, side, at_ns, size=1)[0]) / 128
         )

@@ -1,7 +1,7 @@
 """Instruments and risk tables of the Bybit paper venue.
 
-Sources: reference notes on Bybit v5 (captures of 2026-09, the venue's own documents and help centre). What they
-do not have is made by a rule that stands at the table, and its name begins with `MADE_`.
+Sources: reference notes on Bybit v5 (captures of 2026-09, the venue's own documents and help centre). What
+they do not have is made by a rule that stands at the table, and its name begins with `MADE_`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -65,29 +65,33 @@ class _Market:
     open_interest: str
 
 
-#: Ticks and lots as the venue lists them (BTC: captured; the others: as their price series print). Size caps
-#: are the venue's for BTC and MADE in proportion for the others. Depth, spread and open interest are MADE: they
-#: order the coins by their usual liquidity.
+#: Ticks and lots as the venue lists them (BTC: captured; the others: as their price series print). Size
+#: caps are the venue's for BTC and MADE in proportion for the others. Depth, spread and open interest are
+#: MADE: they order the coins by their usual liquidity.
 _MARKETS: Mapping[Coin, _Market] = {
     Coin("BTC"): _Market(
-        "0.1", "0.001", "1190", "500", "0.01", "0.000001", "83", "150", "0.01", "0.02", "250000", "0.00001", "55000"
+        "0.1", "0.001", "1190", "500", "0.01", "0.000001", "83", "150", "0.01", "0.02", "250000", "0.00001",
+        "55000"
     ),
     Coin("ETH"): _Market(
-        "0.01", "0.01", "7240", "2800", "0.01", "0.00001", "1230", "100", "0.01", "0.02", "150000", "0.000015", "500000"
+        "0.01", "0.01", "7240", "2800", "0.01", "0.00001", "1230", "100", "0.01", "0.02", "150000",
+        "0.000015", "500000"
     ),
     Coin("SOL"): _Market(
-        "0.01", "0.1", "79700", "16300", "0.01", "0.001", "9800", "100", "0.02", "0.04", "80000", "0.00004", "6000000"
+        "0.01", "0.1", "79700", "16300", "0.01", "0.001", "9800", "100", "0.02", "0.04", "80000", "0.00004",
+        "6000000"
     ),
     Coin("XRP"): _Market(
-        "0.0001", "0.1", "3500000", "1300000", "0.0001", "0.01", "900000", "100", "0.02", "0.04", "60000", "0.00006",
-        "250000000",
+        "0.0001", "0.1", "3500000", "1300000", "0.0001", "0.01", "900000", "100", "0.02", "0.04", "60000",
+        "0.00006", "250000000",
     ),
     Coin("DOGE"): _Market(
-        "0.00001", "1", "9000000", "3000000", "0.00001", "0.1", "2700000", "100", "0.02", "0.04", "50000", "0.00007",
-        "1200000000",
+        "0.00001", "1", "9000000", "3000000", "0.00001", "0.1", "2700000", "100", "0.02", "0.04", "50000",
+        "0.00007", "1200000000",
     ),
     Coin("BNB"): _Market(
-        "0.05", "0.01", "2300", "900", "0.1", "0.0001", "800", "100", "0.02", "0.04", "40000", "0.0001", "400000"
+        "0.05", "0.01", "2300", "900", "0.1", "0.0001", "800", "100", "0.02", "0.04", "40000", "0.0001",
+        "400000"
     ),
     Coin("AVAX"): _Market(
         "0.001", "0.1", "42000", "14000", "0.01", "0.001", "12000", "75", "0.02", "0.04", "30000", "0.00012",
@@ -234,7 +238,7 @@ def position_tiers(coin: Coin) -> tuple[PositionTier, ...]:
 
 
 def _with_deductions(rows: Iterable[tuple[Decimal, Decimal, Decimal]]) -> tuple[PositionTier, ...]:
-    """deduction(n) = limit(n-1) * (MMR(n) - MMR(n-1)) + deduction(n-1); IMR = 1 / leverage cut to 4 digits."""
+    """deduction(n) = limit(n-1) * (MMR(n) - MMR(n-1)) + deduction(n-1); IMR = 1 / leverage, 4 digits."""
     tiers: list[PositionTier] = []
     for limit, rate, leverage in rows:
         before = tiers[-1] if tiers else None
@@ -248,7 +252,8 @@ def _with_deductions(rows: Iterable[tuple[Decimal, Decimal, Decimal]]) -> tuple[
 
 #: The help centre's illustrative table for BTC: quantity up to, ratio. Nothing counts beyond the last.
 _BTC_COLLATERAL = (("10", "0.98"), ("20", "0.95"), ("30", "0.90"), ("40", "0.85"), ("50", "0.80"))
-#: MADE: first ratio and size of each bracket in coins (about what 10 BTC were worth); ratios fall by BTC's steps.
+#: MADE: first ratio and size of each bracket in coins (about what 10 BTC were worth); ratios fall by BTC's
+#: steps.
 MADE_COLLATERAL: Mapping[Coin, tuple[str, str]] = {
     Coin("ETH"): ("0.97", "200"),
     Coin("SOL"): ("0.95", "4000"),
@@ -281,8 +286,9 @@ def collateral_table(coin: Coin) -> CollateralTable:
     return CollateralTable(coin, enabled=True, tiers=tuple(tiers))
 
 
-#: BTC: hourly rate and first tier (390 coins at 0.2 / 0.04) from the documents' samples. USDT's margin rates are
-#: those of the worked example (0.1 / 0.04). MADE: every other rate, and every quantity but BTC's tiers.
+#: BTC: hourly rate and first tier (390 coins at 0.2 / 0.04) from the documents' samples. USDT's margin
+#: rates are those of the worked example (0.1 / 0.04). MADE: every other rate, and every quantity but BTC's
+#: tiers.
 _BORROW: Mapping[Coin, tuple[str, str, tuple[tuple[str | None, str, str], ...]]] = {
     USDT: ("0.000006", "8000000", (("4000000", "0.1", "10"), ("6000000", "0.2", "5"), (None, "0.5", "2"))),
     Coin("BTC"): (

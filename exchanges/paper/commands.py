@@ -149,7 +149,7 @@ class ShiftFigures:
 
 @dataclass(frozen=True, slots=True)
 class FreezeBook:
-    """Operator: the shown book of an instrument stands still for a while (orders still match the true one)."""
+    """Operator: the shown book stands still for a while (orders still match the true one)."""
 
     instrument_id: InstrumentId
     duration_ns: int
@@ -196,7 +196,7 @@ Command = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The venue's answer. `code` "0" is success; anything else is the venue's error code and nothing happened."""
+    """The venue's answer. `code` "0" is success; any other is an error code, and nothing happened."""
 
     code: str = "0"
     message: str = "OK"

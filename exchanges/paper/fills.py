@@ -40,7 +40,7 @@ _LEDGER_KINDS = {
 
 
 def fill(state: State, order: VenueOrder, match: Match) -> VenueOrder:
-    """Book one fill: ledger rows, position, execution and the order's new state (stored, told by the caller)."""
+    """Book one fill: ledger rows, position, execution and the order's new state (the caller tells it)."""
     instrument = state.instrument(order.instrument_id)
     fees = state.tables.fees[order.instrument_id]
     rate = ZERO if match.free else fees.maker if match.maker else fees.taker
@@ -106,7 +106,7 @@ def _book_spot(
     sequence: int,
     execution_id: str,
 ) -> _Effect:
-    """A buy pays its fee in the base coin, a sell in the quote coin; what is missing is borrowed if asked for."""
+    """A buy pays its fee in base, a sell in quote; what is missing is borrowed if asked for."""
     value = cash(match.quantity * match.price)
     buying = order.side is Side.BUY
     paid, paid_coin = (value, instrument.quote) if buying else (match.quantity, instrument.base)

@@ -1,7 +1,8 @@
 """Perpetual positions, one-way mode, with their cost kept exactly.
 
-A position keeps its cost (sum of signed quantity x price), not its average price: closing part of it takes the
-cost's share rounded to the cash step, and closing the rest takes what is left, so realised PnL never drifts.
+A position keeps its cost (sum of signed quantity x price), not its average price: closing part of it takes
+the cost's share rounded to the cash step, and closing the rest takes what is left, so realised PnL never
+drifts.
 """
 
 from dataclasses import dataclass, replace

@@ -1,9 +1,9 @@
 """The forced hand of the venue: liquidation when MM >= margin balance, and auto-deleveraging.
 
-Order of things (reference 5.7): cancel every order; repay debts, selling collateral in the venue's order; reduce
-positions step by step, largest maintenance margin first. With no equity left everything is taken over at once at
-mark and index prices. MADE: a step is a quarter of the position, steps come at grid times, and debts are repaid
-by market orders in the made book.
+Order of things (reference 5.7): cancel every order; repay debts, selling collateral in the venue's order;
+reduce positions step by step, largest maintenance margin first. With no equity left everything is taken
+over at once at mark and index prices. MADE: a step is a quarter of the position, steps come at grid times,
+and debts are repaid by market orders in the made book.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
 """Prices of the paper venue at a moment: the replay, the operator's shocks, and a made jitter, as Decimals.
 
 MADE: the jitter, a zigzag of at most `JITTER` around the path with a corner at every grid time, common to a
-coin's spot and perpetual so that it does not move the basis. It gives resting orders the two-sided market that
-straight lines between hourly corners lack. Mark and index prices have none.
+coin's spot and perpetual so that it does not move the basis. It gives resting orders the two-sided market
+that straight lines between hourly corners lack. Mark and index prices have none.
 """
 
 from collections.abc import Mapping

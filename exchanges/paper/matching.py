@@ -1,8 +1,8 @@
-"""Orders against the made book: takers walk its levels, resting orders wait for flow or for the price to pass.
+"""Orders against the made book: takers walk its levels, resting ones wait for flow or a passing price.
 
-Times in force as at the venue: IOC drops its rest, FOK fills whole or not at all, a post-only order that would
-take is accepted and then cancelled with EC_PostOnlyWillTakeLiquidity, a market order is an IOC at a protective
-price. Own orders are not shown in the book and do not meet each other.
+Times in force as at the venue: IOC drops its rest, FOK fills whole or not at all, a post-only order that
+would take is accepted and then cancelled with EC_PostOnlyWillTakeLiquidity, a market order is an IOC at a
+protective price. Own orders are not shown in the book and do not meet each other.
 """
 
 from dataclasses import replace
@@ -140,8 +140,8 @@ def work_resting(state: State) -> None:
 def _reaching(state: State, order: VenueOrder, flows: dict[tuple[InstrumentId, Side], Decimal]) -> Decimal:
     """Base coins that reach a resting order now; flow is shared by the orders of one side.
 
-    The market passed it: everything the other side shows up to its price, and the flow. It leads its side: the
-    flow. It stands at the best price among others: half of the flow. Behind the best: nothing.
+    The market passed it: everything the other side shows up to its price, and the flow. It leads its side:
+    the flow. It stands at the best price among others: half of the flow. Behind the best: nothing.
     """
     book = state.books[order.instrument_id]
     middle = state.middle(order.instrument_id)

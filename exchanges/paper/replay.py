@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -88,7 +89,7 @@ def settlement_after(replay: Replay, coin: Coin, at_ns: int) -> FundingPoint | N
 
 
 def predicted_rate(replay: Replay, coin: Coin, at_ns: int) -> Decimal | None:
-    """MADE: the running estimate, from the last settled rate towards the coming one; None without a coming one."""
+    """MADE: the running estimate, from the last settled rate to the coming one; None without a coming one."""
     points = replay.funding(coin)
     index = bisect_right(points, at_ns, key=lambda point: point.market_ns)
     if index >= len(points):
@@ -243,7 +244,7 @@ def _number(value: float) -> Decimal:
 
 
 def _on_path(corners: tuple[tuple[int, Decimal], ...], offset: int) -> Decimal:
-    for (from_at, from_price), (to_at, to_price) in zip(corners, corners[1:], strict=False):
+    for (from_at, from_price), (to_at, to_price) in pairwise(corners):
         if offset <= to_at:
             return from_price + (to_price - from_price) * (offset - from_at) / (to_at - from_at)
     return corners[-1][1]
@@ -284,7 +285,7 @@ def _read_symbol(hourly: pl.DataFrame, panel: pl.DataFrame, symbol: str) -> _Ser
         spot.select("time", pl.col("close").alias("spot_close")), on="time"
     )
     times = joined["time"].to_list()
-    if not times or any(b - a != HOUR_NS // _MS_NS for a, b in zip(times, times[1:], strict=False)):
+    if not times or any(b - a != HOUR_NS // _MS_NS for a, b in pairwise(times)):
         raise MissingDataError(f"The hourly history of {symbol} is empty or has a hole.", field="data")
     funding = panel.filter(pl.col("symbol").cast(pl.String) == symbol).sort("time")
     return _Series(

@@ -1,4 +1,4 @@
-"""Made-up numbers that are the same on every machine: hashes of a seed and a name, never a generator with state."""
+"""Made-up numbers, the same on every machine: hashes of a seed and a name, never a generator with state."""
 
 from decimal import Decimal
 from hashlib import blake2b

@@ -1,7 +1,7 @@
 """A paper venue's state as JSON and back, so that a run survives its process.
 
-What is made from the seed (books, paths) is not stored; the replay is given anew. State of another uid or seed
-is refused: it would be another run.
+What is made from the seed (books, paths) is not stored; the replay is given anew. State of another uid or
+seed is refused: it would be another run.
 """
 
 from collections.abc import Callable, Mapping

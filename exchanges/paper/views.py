@@ -102,7 +102,7 @@ def _price(state: State, key: InstrumentId, of: str, at_ns: int) -> Decimal:
 def settlements(
     state: State, key: InstrumentId, since_ns: int, until_ns: int | None
 ) -> tuple[Settlement, ...]:
-    """Settled funding with the prices of its instant, up to now; from before the run too where the replay has it."""
+    """Settled funding with prices of its instant, up to now; also from before the run if the replay has it."""
     instrument = state.instrument(key)
     coin = instrument.base
     until = state.now_ns if until_ns is None else min(until_ns, state.now_ns)
