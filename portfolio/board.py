@@ -23,7 +23,7 @@ class OrderBoard:
     def mark_unknown(self, client_order_id: ClientOrderId, pair_id: PairId) -> None:
         """Nobody knows whether this order took effect: probe it."""
         self._unknown[client_order_id] = pair_id
-        self._work.set()
+        self.wake()
 
     def resolve(self, client_order_id: ClientOrderId) -> None:
         """Its outcome is known and journalled."""
@@ -38,10 +38,15 @@ class OrderBoard:
         """Their pairs."""
         return frozenset(self._unknown.values())
 
-    async def more_unknown(self) -> None:
-        """Wait until an outcome became unknown since the last call returned."""
-        await self._work.wait()
-        self._work = anyio.Event()
+    def wake(self) -> None:
+        """There is work for whoever resolves outcomes."""
+        self._work.set()
+
+    def woken(self) -> anyio.Event:
+        """An event for the next `wake`. Take it before looking for work."""
+        if self._work.is_set():
+            self._work = anyio.Event()
+        return self._work
 
     # --- entries that the account view does not show yet --------------------------------------------------
 

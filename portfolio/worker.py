@@ -96,6 +96,8 @@ class RebalanceWorker:
             freshness=freshness or Freshness(),
         )
         self._sender.veto = veto
+        #: Set once orders of the time before are known to be unknown.
+        self.ready = anyio.Event()
         self._wake = anyio.Event()
         self._group: TaskGroup | None = None
 
@@ -209,6 +211,7 @@ class RebalanceWorker:
         for row in await self.writer.read(lambda journal: journal.orders(unsettled_only=True)):
             if row.state in ("planned", "unknown"):
                 self.board.mark_unknown(row.request.client_order_id, row.request.pair_id)
+        self.ready.set()
         try:
             async with anyio.create_task_group() as group:
                 self._group = group

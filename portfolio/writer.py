@@ -57,13 +57,7 @@ class JournalWriter:
                 self._journal.append(entries, now)
             return result
 
-        try:
-            result = await self._runner.run(call)
-        except _FATAL:
-            raise
-        except JournalError as error:
-            self.failure = str(error)
-            raise NotCommitted(str(error)) from error
+        result = await self._run(call)
         self.failure = None
         return result
 
@@ -79,9 +73,19 @@ class JournalWriter:
         """Ask the journal.
 
         Raises:
-            JournalError: it cannot be read.
+            NotCommitted: it cannot be read now.
+            JournalError: it may not be used by us at all.
         """
-        return await self._runner.run(lambda: query(self._journal))
+        return await self._run(lambda: query(self._journal))
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        try:
+            return await self._runner.run(call)
+        except _FATAL:
+            raise
+        except JournalError as error:
+            self.failure = str(error)
+            raise NotCommitted(str(error)) from error
 
     def owe(self, entries: Sequence[Entry]) -> None:
         """These happened; write them before anything newer, once the journal commits again."""
