@@ -12,9 +12,8 @@ from portfolio.ports import Recorded
 #: `prev` of the first entry.
 GENESIS: Final = "0" * 64
 CLASSES: dict[str, type[Any]] = {kind: cls for cls, kind in KINDS.items()}
-_RESTORE = (
-    "Stop the desk, keep the file for inspection, and restore the last backup with `carrydesk restore`."
-)
+#: What to do about a journal that cannot be trusted.
+RESTORE = "Stop the desk, keep the file for inspection, and restore the last backup with `carrydesk restore`."
 
 
 def entry_hash(stream: str, seq: int, fence: int, wire_ns: int, kind: str, body: str, prev: str) -> str:
@@ -87,6 +86,6 @@ def follow(row: Any, *, stream: str, head: tuple[int, str], fence: int) -> None:
 
 def broken(seq: int, why: str) -> JournalCorruptError:
     """The error that names the first bad entry."""
-    error = JournalCorruptError(f"Journal entry {seq} cannot be trusted: {why}.", next_step=_RESTORE)
+    error = JournalCorruptError(f"Journal entry {seq} cannot be trusted: {why}.", next_step=RESTORE)
     error.field = f"seq {seq}"
     return error

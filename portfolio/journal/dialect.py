@@ -10,14 +10,12 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from portfolio.core.errors import JournalCorruptError, JournalError
+from portfolio.journal.chain import RESTORE
 
 MEMORY = ":memory:"
 #: Longest wait for another process that holds the write lock, in milliseconds.
 BUSY_TIMEOUT_MS = 5_000
 
-_RESTORE = (
-    "Stop the desk, keep the file for inspection, and restore the last backup with `carrydesk restore`."
-)
 _TRIGGERS = tuple(
     f"CREATE TRIGGER IF NOT EXISTS event_no_{verb} BEFORE {verb.upper()} ON event "
     "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
@@ -85,7 +83,7 @@ def check_pages(connection: Connection, path: str) -> None:
     except DBAPIError as error:
         raise translated(error, path) from error
     if found != ["ok"]:
-        raise JournalCorruptError(f"The journal {path} is damaged: {found[0]}.", next_step=_RESTORE)
+        raise JournalCorruptError(f"The journal {path} is damaged: {found[0]}.", next_step=RESTORE)
 
 
 def backup(connection: Connection, target: Path) -> None:
@@ -109,7 +107,7 @@ def _in_our_words(error: BaseException | None, path: str) -> JournalError:
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return JournalCorruptError(
-            f"The journal {path} is damaged or no journal: {error}.", next_step=_RESTORE
+            f"The journal {path} is damaged or no journal: {error}.", next_step=RESTORE
         )
     for prefix, what, next_step in _KNOWN:
         if name.startswith(prefix):

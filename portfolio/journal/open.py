@@ -4,11 +4,11 @@ import os
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, inspect, select
 from sqlalchemy.exc import DBAPIError
 
 from portfolio.core.entries import Entry, JournalOpened
-from portfolio.core.errors import JournalError, JournalForeignError
+from portfolio.core.errors import JournalCorruptError, JournalError, JournalForeignError
 from portfolio.core.names import AccountId
 from portfolio.journal import dialect, schema
 from portfolio.journal.chain import GENESIS, broken, recorded
@@ -36,8 +36,12 @@ def open_journal(
     place = str(path)
     if place != dialect.MEMORY:
         _check_place(Path(place))
+    is_new = place == dialect.MEMORY or not Path(place).exists()
     connection = dialect.connect(place)
     try:
+        dialect.check_pages(connection, place)
+        _check_content(connection, place, is_new=is_new)
+        migrate(connection, place, wire_ns)
         return _take(connection, place, JournalOpened(account, uid, mode), wire_ns, version)
     except DBAPIError as error:
         _release(connection)
@@ -56,8 +60,6 @@ def _release(connection: Connection) -> None:
 def _take(
     connection: Connection, path: str, identity: JournalOpened, wire_ns: int, version: str | None
 ) -> SqlJournal:
-    dialect.check_pages(connection, path)
-    migrate(connection, path, wire_ns)
     first: list[Entry] = []
     if _is_new(connection):
         first.append(identity)
@@ -74,12 +76,24 @@ def _is_new(connection: Connection) -> bool:
     """Whether nothing was ever written; then the row that every desk competes for is laid down."""
     if connection.execute(select(schema.event.c.seq).limit(1)).first() is not None:
         return False
-    dialect.begin_write(connection)
-    if connection.execute(select(schema.owner.c.stream)).first() is None:
+    owner = connection.execute(select(schema.owner)).first()
+    if owner is None:
+        dialect.begin_write(connection)
         row = {"stream": STREAM, "fence": 0, "head_seq": 0, "head_hash": GENESIS}
         connection.execute(insert(schema.owner), row)
-    connection.commit()
+        connection.commit()
+    elif owner.head_seq != 0:
+        raise broken(1, f"it is missing, and {owner.head_seq} entries were committed")
     return True
+
+
+def _check_content(connection: Connection, path: str, *, is_new: bool) -> None:
+    """Refuse a file that was there and holds nothing: starting anew would hide that a journal was lost."""
+    if not is_new and not inspect(connection).get_table_names():
+        raise JournalCorruptError(
+            f"The journal {path} is empty: it was truncated, or its creation was interrupted.",
+            next_step="Restore the last backup with `carrydesk restore`; without one, remove the file.",
+        )
 
 
 def _check_identity(connection: Connection, path: str, identity: JournalOpened) -> None:

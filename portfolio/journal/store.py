@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from portfolio.core.errors import ConflictError
+from portfolio.core.errors import ConflictError, InputError, JournalCorruptError
+from portfolio.journal.chain import RESTORE
 from portfolio.journal.rows import PROJECTIONS, Columns, Key, Projection
 
 V = TypeVar("V")
@@ -113,7 +114,7 @@ class Store:
             return value
         statement = _statements(projection.table).select
         row = self._connection.execute(statement, self._key_parameters(projection, key)).mappings().first()
-        return None if row is None else projection.decode(row)  # type: ignore[arg-type]
+        return None if row is None else _decoded(projection, row)
 
     def query(self, projection: Projection[V], *where: Any) -> dict[Key, V]:
         """Committed rows under these conditions, in the order of their entries where they have one."""
@@ -122,7 +123,7 @@ class Store:
         if "seq" in table.c:
             statement = statement.order_by(table.c.seq)
         rows: Sequence[Any] = self._connection.execute(statement).mappings().all()
-        return {projection.key_of(row): projection.decode(row) for row in rows}
+        return {projection.key_of(row): _decoded(projection, row) for row in rows}
 
     def raw(self, projection: Projection[Any]) -> dict[Key, Columns]:
         """All committed rows as stored, without the stream."""
@@ -148,6 +149,15 @@ class Store:
 
     def _key_parameters(self, projection: Projection[Any], key: Key) -> dict[str, Any]:
         return key_parameters(projection, key, self._stream)
+
+
+def _decoded(projection: Projection[V], row: Any) -> V:
+    try:
+        return projection.decode(row)
+    except (InputError, ValueError, ArithmeticError) as error:
+        raise JournalCorruptError(
+            f"A row of the journal's table {projection.table.name} is damaged: {error}.", next_step=RESTORE
+        ) from error
 
 
 def key_parameters(projection: Projection[Any], key: Key, stream: str) -> dict[str, Any]:
