@@ -10,7 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from portfolio.core.guard.drawdown import drawdown_freeze, measured, wind_down
-from portfolio.core.guard.forced import forced_reductions
+from portfolio.core.guard.forced import forced_reductions, noticed
 from portfolio.core.guard.freezes import aged, orphan_freeze, stale_freeze
 from portfolio.core.guard.margin_gap import Basis, basis, gap_freeze, sampled
 from portfolio.core.guard.naked import naked_legs, watched
@@ -41,7 +41,9 @@ def decide(inp: GuardInput, simulate: Simulate | None) -> GuardDecision:
         inp: Everything known.
         simulate: Our margin simulation of cuts; None while it cannot be computed.
     """
-    state = measured(aged(watched(sampled(inp.state, inp), inp), inp), inp)
+    state = inp.state
+    for rule in (sampled, watched, noticed, aged, measured):
+        state = rule(state, inp)
     source = basis(inp, state, simulate)
     drawdown = drawdown_freeze(inp, state)
     wanted = _present(
@@ -52,8 +54,8 @@ def decide(inp: GuardInput, simulate: Simulate | None) -> GuardDecision:
         (
             *naked_legs(inp, state, source),
             *reduction.actions,
-            *forced_reductions(inp),
-            *(() if inp.ladder_out else wind_down(inp, drawdown)),
+            *forced_reductions(inp, state),
+            *wind_down(inp, drawdown),
         ),
         inp.pairs,
         inp.busy,
@@ -63,7 +65,7 @@ def decide(inp: GuardInput, simulate: Simulate | None) -> GuardDecision:
     return GuardDecision(
         state=after,
         word=_word(inp, source, wanted, actions),
-        cancel_entries=bool(inp.halted or wanted or actions),
+        cancel_entries=bool(inp.halted or inp.stale or wanted or actions),
         freeze=tuple(row for row in wanted if row.source not in inp.state.frozen),
         thaw=tuple(name for name in inp.state.frozen if name not in after.frozen),
         actions=actions,
@@ -157,7 +159,7 @@ def _word(
         return Word.FLATTENING
     if actions or inp.busy:
         return Word.REDUCING
-    return Word.FROZEN if wanted else Word.OK
+    return Word.FROZEN if wanted or inp.stale else Word.OK
 
 
 def acknowledged(state: GuardState, pairs: Iterable[PairId] | None = None) -> GuardState:
@@ -174,7 +176,7 @@ def acknowledged(state: GuardState, pairs: Iterable[PairId] | None = None) -> Gu
     if Rule.DRAWDOWN not in state.frozen or pairs is not None:
         return state
     frozen = {source: reason for source, reason in state.frozen.items() if source != Rule.DRAWDOWN}
-    return replace(state, frozen=frozen, peak_equity=None)
+    return replace(state, frozen=frozen, peak_equity=None, drawdown_since=None)
 
 
 def planned_health(decision: GuardDecision) -> Decimal | None:

@@ -1,21 +1,38 @@
 """Forced reduction: the venue took part of one leg (ADL, liquidation) and left the other one standing.
 
-Told apart from a trade of ours by the journal: our fills do not explain the drop and no order of the pair
-is in flight. The other leg is cut at once, without waiting for the naked-leg limit.
+Told apart from a trade of ours by the journal: our fills do not explain the drop, no order of the pair is
+in flight, and it stays so for longer than streams may be apart. Then the other leg is cut at once, without
+waiting for the naked-leg limit.
 """
 
+from dataclasses import replace
+
 from portfolio.core.decimals import ZERO
+from portfolio.core.guard.freezes import lasting
+from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import ActionKind, GuardInput, PairAction, PairFacts, Rule
+from portfolio.core.limits import SECOND_NS
+
+#: A fill may be booked a moment before the holding shows it; cutting then would make the naked leg.
+FORCED_AFTER_NS = SECOND_NS
 
 
-def forced_reductions(inp: GuardInput) -> tuple[PairAction, ...]:
+def noticed(state: GuardState, inp: GuardInput) -> GuardState:
+    """The state that knows since when each pair lacks an unexplained part of a leg."""
+    if not inp.account_fresh:
+        return state
+    found = (pair_id for pair_id, facts in inp.pairs.items() if was_cut(facts))
+    return replace(state, forced_since=lasting(state.forced_since, found, inp.now_wire_ns))
+
+
+def forced_reductions(inp: GuardInput, state: GuardState) -> tuple[PairAction, ...]:
     """A cut down to the remaining leg for each pair that lost an unexplained part of one."""
     if not inp.account_fresh:
         return ()
     return tuple(
         PairAction(pair_id, ActionKind.REDUCE, facts.legs.hedged, (Rule.FORCED,))
         for pair_id, facts in inp.pairs.items()
-        if pair_id not in inp.busy and was_cut(facts)
+        if inp.now_wire_ns - state.forced_since.get(pair_id, inp.now_wire_ns) >= FORCED_AFTER_NS
     )
 
 

@@ -12,6 +12,10 @@ from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import ActionKind, GuardInput, PairAction, PairFacts, Rule
 from portfolio.core.names import PairId
 
+#: Inputs without which no hedge may be sent; late funding or borrow rates must not turn a hedge into an
+#: unwind.
+_NEEDED = frozenset({"account", "prices", "tables", "end_of_data"})
+
 
 def watched(state: GuardState, inp: GuardInput) -> GuardState:
     """The state with the times since when each pair is naked; pairs made whole are forgotten."""
@@ -47,7 +51,7 @@ def _mend(inp: GuardInput, state: GuardState, basis: Basis, pair_id: PairId) -> 
 def _can_hedge(inp: GuardInput, state: GuardState, basis: Basis, facts: PairFacts) -> bool:
     """Hedging adds a position, so it fails closed: fresh data, a book, a healthy account, one try."""
     limits, figures = inp.limits.guard, basis.figures
-    if inp.stale or facts.unknown or state.naked_attempts.get(facts.spec.pair_id, 0) > 0:
+    if _NEEDED & set(inp.stale) or facts.unknown or state.naked_attempts.get(facts.spec.pair_id, 0) > 0:
         return False
     if _missing_cost(facts) is None or figures is None:
         return False

@@ -11,11 +11,14 @@ from typing import Any
 
 from portfolio.core.decimals import ZERO, parse, plain
 from portfolio.core.errors import JournalCorruptError, NumberError
+from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import Coin, PairId
 
 #: A peak is written when it rose by this share since it was last written: a rising account must not fill the
 #: journal.
 PEAK_STEP = Decimal("0.001")
+#: A leg naked for longer than this is worth an entry.
+NAKED_SAVED_NS = SECOND_NS
 _FORMAT = 1
 
 
@@ -25,8 +28,13 @@ class GuardState:
 
     #: Numbers the guard's operations for ever.
     operations: int = 0
-    #: Highest equity without transfers, USD; None before the first reading.
+    #: Highest equity without transfers, USD; None before the first reading. Market times of its reading and
+    #: of the first one.
     peak_equity: Decimal | None = None
+    peak_market_ns: int = 0
+    measured_from_market_ns: int = 0
+    #: Since when equity is below the drawdown line.
+    drawdown_since: int | None = None
     #: Transfers into the account so far, USD, and the journal entry up to which they were counted.
     transfers_usd: Decimal = ZERO
     transfers_seq: int = 0
@@ -46,25 +54,32 @@ class GuardState:
     gap: Decimal | None = None
     gap_over: int = 0
     gap_within: int = 0
-    #: When inputs were last stale.
-    stale_at: int | None = None
+    #: Since when inputs are stale, holdings unexplained, and pairs short of an unexplained part of a leg.
+    stale_since: int | None = None
+    orphan_since: Mapping[str, int] = field(default_factory=dict)
+    forced_since: Mapping[str, int] = field(default_factory=dict)
 
 
-def needs_saving(saved: GuardState, now: GuardState) -> bool:
+def needs_saving(saved: GuardState, now: GuardState, now_wire_ns: int) -> bool:
     """Whether a restart from `saved` would lose something that matters.
 
-    Gap samples and the time of the last stale tick rebuild themselves within seconds and do not count.
+    Gap samples and the since-times of a few seconds rebuild themselves and do not count; a naked leg does
+    once it is older than the moment that every hedged slice takes.
     """
     lasting = (
         "operations",
         "transfers_seq",
         "cooldown_until",
         "reductions",
-        "naked_since",
         "naked_attempts",
         "held",
         "frozen",
     )
+    if (
+        _long_naked(now, now_wire_ns) - saved.naked_since.keys()
+        or saved.naked_since.keys() - now.naked_since.keys()
+    ):
+        return True
     if any(getattr(saved, name) != getattr(now, name) for name in lasting):
         return True
     if saved.peak_equity is None or now.peak_equity is None:
@@ -73,6 +88,10 @@ def needs_saving(saved: GuardState, now: GuardState) -> bool:
     if now.peak_equity < saved.peak_equity:
         return True
     return now.peak_equity - saved.peak_equity > abs(saved.peak_equity) * PEAK_STEP
+
+
+def _long_naked(state: GuardState, now_wire_ns: int) -> set[PairId]:
+    return {key for key, since in state.naked_since.items() if now_wire_ns - since >= NAKED_SAVED_NS}
 
 
 def to_text(state: GuardState) -> str:
@@ -85,6 +104,9 @@ def to_text(state: GuardState) -> str:
         "format": _FORMAT,
         "operations": state.operations,
         "peak_equity": money(state.peak_equity),
+        "peak_market_ns": state.peak_market_ns,
+        "measured_from_market_ns": state.measured_from_market_ns,
+        "drawdown_since": state.drawdown_since,
         "transfers_usd": money(state.transfers_usd),
         "transfers_seq": state.transfers_seq,
         "cooldown_until": dict(state.cooldown_until),
@@ -97,7 +119,9 @@ def to_text(state: GuardState) -> str:
         "gap": money(state.gap),
         "gap_over": state.gap_over,
         "gap_within": state.gap_within,
-        "stale_at": state.stale_at,
+        "stale_since": state.stale_since,
+        "orphan_since": dict(state.orphan_since),
+        "forced_since": dict(state.forced_since),
     }
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
 

@@ -123,6 +123,15 @@ class PriceCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Money that came into the account (positive) or left it."""
+
+    usd: Decimal
+    #: Market clock: when the venue says it happened.
+    event_market_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class GuardInput:
     """Everything the rules may read at one tick."""
 
@@ -142,8 +151,10 @@ class GuardInput:
     pairs: Mapping[PairId, PairFacts]
     holdings: tuple[Holding, ...] = ()
     price_checks: tuple[PriceCheck, ...] = ()
-    #: Transfers into the account (positive) since the state's count, in USD.
-    transfers_usd: Decimal = Decimal(0)
+    #: When the venue says its totals were true, market clock.
+    venue_market_ns: int = 0
+    #: Transfers that the state has not counted yet.
+    transfers: tuple[Transfer, ...] = ()
     halted: bool = False
     #: Pairs whose last orders are on their way, or whose result the account read does not show yet.
     busy: frozenset[PairId] = frozenset()

@@ -3,13 +3,12 @@
 Two parts: what stands against entries whatever they are, and what the account would look like after them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
-from portfolio.core.account import MarginFigures
 from portfolio.core.guard.state import GuardState
 from portfolio.core.limits import MINUTE_NS, RiskLimits
+from portfolio.core.margin.results import Breach
 from portfolio.core.names import Coin, PairId
 
 #: A pair reduced this often takes entries only after the operator acknowledged.
@@ -65,36 +64,12 @@ def _pair_veto(facts: EntryFacts, pair_id: PairId, coin: Coin) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class StressOutcome:
-    """The account after the orders under one stress."""
-
-    name: str
-    #: The whole market moved by 20 % either way: the stricter line.
-    market: bool
-    figures: MarginFigures
-
-
-def margin_veto(figures: MarginFigures, limits: RiskLimits) -> str | None:
-    """Why the account after the orders would be over the entry lines; None when it is within them."""
-    return _over("after the order", figures, limits.guard.entry_health_min, limits.guard.entry_usage_max)
-
-
-def stress_veto(outcome: StressOutcome, limits: RiskLimits) -> str | None:
-    """Why the account after the orders would not stand this stress; None when it would."""
-    book = limits.book
-    name = f"after the order, under {outcome.name}"
-    if outcome.market:
-        return _over(name, outcome.figures, book.market_stress_health_min, book.market_stress_usage_max)
-    return _over(name, outcome.figures, book.stress_health_min, book.stress_usage_max)
-
-
-def _over(name: str, figures: MarginFigures, health_min: Decimal, usage_max: Decimal) -> str | None:
-    if figures.health_score < health_min:
-        return f"{name}: health {figures.health_score:.3f} would be below {health_min}"
-    usage = figures.margin_usage
-    if usage is None:
-        return f"{name}: margin usage has no value without equity"
-    if usage > usage_max:
-        return f"{name}: margin usage {usage:.3f} would be above {usage_max}"
-    return None
+def breach_veto(breaches: Sequence[Breach]) -> str | None:
+    """Why the account after the orders would be over a line; None when it would be over none."""
+    if not breaches:
+        return None
+    first = breaches[0]
+    value = "no value" if first.value is None else f"{first.value:.4f}"
+    bound = "" if first.bound is None else f" (line {first.bound})"
+    more = f" and {len(breaches) - 1} more" if len(breaches) > 1 else ""
+    return f"after the order {first.limit} would be {value}{bound}{more}"

@@ -70,7 +70,7 @@ def test_naked_legs_come_before_ladders_and_forced_cuts_after_them() -> None:
         facts("ETH", 100, 50, score="3"),
         facts("BTC", 100, 60, score="4", expected=(100, 100)),
     )
-    state = GuardState(naked_since={ETH: NOW - 6 * SECOND_NS})
+    state = GuardState(naked_since={ETH: NOW - 6 * SECOND_NS}, forced_since={pair_id("BTC"): NOW - SECOND_NS})
     result = decided(*rows, now=figures(26_000), state=state)
     assert [row.pair_id for row in result.actions] == [ETH, SOL, pair_id("BTC")]
     assert [row.rules for row in result.actions] == [(Rule.NAKED_LEG,), (Rule.HEALTH,), (Rule.FORCED,)]
@@ -137,19 +137,20 @@ def test_a_pair_that_is_cut_further_is_not_given_back() -> None:
 
 
 def test_freezes_start_once_and_end_when_their_reason_does() -> None:
-    first = decided(stale=("prices",))
-    assert [row.source for row in first.freeze] == ["staleness"]
-    assert first.word is Word.FROZEN
-    assert first.cancel_entries
-    second = decided(stale=("prices",), state=first.state)
-    assert (second.freeze, second.thaw) == ((), ())
-    third = decided(state=second.state, now_wire_ns=NOW + 4 * SECOND_NS)
-    assert (third.freeze, third.thaw) == ((), ("staleness",))
-    assert third.word is Word.OK
+    blip = decided(stale=("prices",))
+    assert (blip.freeze, blip.word, blip.cancel_entries) == ((), Word.FROZEN, True)
+    late = decided(stale=("prices",), state=blip.state, now_wire_ns=NOW + 3 * SECOND_NS)
+    assert [row.source for row in late.freeze] == ["staleness"]
+    later = decided(stale=("prices",), state=late.state, now_wire_ns=NOW + 4 * SECOND_NS)
+    assert (later.freeze, later.thaw) == ((), ())
+    over = decided(state=later.state, now_wire_ns=NOW + 5 * SECOND_NS)
+    assert (over.freeze, over.thaw, over.word) == ((), ("staleness",), Word.OK)
 
 
 def test_an_orphan_freezes_and_leaves_the_position_to_the_operator() -> None:
-    result = decided(holdings=(Holding("bybit:linear:XRPUSDT", D(50), D(0), D(1), unsettled=False),))
+    found = (Holding("bybit:linear:XRPUSDT", D(50), D(0), D(1), unsettled=False),)
+    state = GuardState(orphan_since={"bybit:linear:XRPUSDT": NOW - 3 * SECOND_NS})
+    result = decided(holdings=found, state=state)
     assert [row.source for row in result.freeze] == ["orphan"]
     assert result.actions == ()
 
@@ -179,7 +180,7 @@ def test_an_account_flattened_to_dust_is_not_flattening_any_more() -> None:
 
 def test_a_drawdown_freezes_and_winds_down_one_pair_after_the_other() -> None:
     rows = (facts("SOL", score="1"), facts("ETH", score="2"))
-    state = GuardState(peak_equity=D(200_000))
+    state = GuardState(peak_equity=D(200_000), drawdown_since=NOW - 2 * MINUTE_NS)
     first = decided(*rows, state=state)
     assert [row.source for row in first.freeze] == ["drawdown"]
     assert [(row.pair_id, row.rules) for row in first.actions] == [(SOL, (Rule.DRAWDOWN,))]

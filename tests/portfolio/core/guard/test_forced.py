@@ -1,20 +1,32 @@
 import pytest
 
-from portfolio.core.guard.forced import forced_reductions
+from portfolio.core.guard.forced import forced_reductions, noticed, was_cut
+from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import ActionKind, PairAction, PairFacts, Rule
 from portfolio.core.limits import SECOND_NS
-from tests.portfolio.core.guard.cases import D, facts, pair_id, tick
+from tests.portfolio.core.guard.cases import NOW, D, facts, pair_id, tick
 
 SOL = pair_id("SOL")
 CUT_TO_60 = (PairAction(SOL, ActionKind.REDUCE, D(60), (Rule.FORCED,)),)
+SEEN = GuardState(forced_since={SOL: NOW - SECOND_NS})
 
 
-def test_a_perpetual_that_the_venue_cut_takes_the_spot_down_with_it_at_once() -> None:
-    assert forced_reductions(tick(facts("SOL", 100, 60, expected=(100, 100)))) == CUT_TO_60
+@pytest.mark.parametrize(
+    "row", [facts("SOL", 100, 60, expected=(100, 100)), facts("SOL", 60, 100, expected=(100, 100))]
+)
+def test_a_leg_that_the_venue_cut_takes_the_other_one_down_with_it(row: PairFacts) -> None:
+    assert forced_reductions(tick(row), SEEN) == CUT_TO_60
 
 
-def test_spot_that_the_venue_sold_takes_the_perpetual_down_with_it() -> None:
-    assert forced_reductions(tick(facts("SOL", 60, 100, expected=(100, 100)))) == CUT_TO_60
+def test_it_must_stay_unexplained_for_a_second_because_streams_differ() -> None:
+    row = facts("SOL", 100, 60, expected=(100, 100))
+    state = noticed(GuardState(), tick(row))
+    assert state.forced_since == {SOL: NOW}
+    assert forced_reductions(tick(row), state) == ()
+    later = tick(row, now_wire_ns=NOW + SECOND_NS)
+    assert noticed(state, later).forced_since == {SOL: NOW}
+    assert forced_reductions(later, state) == CUT_TO_60
+    assert noticed(state, tick(facts("SOL", 100, 100, expected=(100, 100)))).forced_since == {}
 
 
 @pytest.mark.parametrize(
@@ -30,10 +42,11 @@ def test_spot_that_the_venue_sold_takes_the_perpetual_down_with_it() -> None:
     ],
 )
 def test_what_our_fills_explain_or_may_still_explain_is_not_forced(row: PairFacts) -> None:
-    assert forced_reductions(tick(row)) == ()
+    assert not was_cut(row)
+    assert noticed(SEEN, tick(row)).forced_since == {}
 
 
-def test_it_needs_a_fresh_account_and_acts_once() -> None:
-    row = facts("SOL", 100, 60, expected=(100, 100))
-    assert forced_reductions(tick(row, account_age_ns=4 * SECOND_NS)) == ()
-    assert forced_reductions(tick(row, busy=frozenset({SOL}))) == ()
+def test_it_needs_a_fresh_account() -> None:
+    old = tick(facts("SOL", 100, 60, expected=(100, 100)), account_age_ns=4 * SECOND_NS)
+    assert forced_reductions(old, SEEN) == ()
+    assert noticed(SEEN, old) is SEEN

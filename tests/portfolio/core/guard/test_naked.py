@@ -88,6 +88,7 @@ def test_a_hedge_that_was_tried_in_vain_is_unwound() -> None:
     "changes",
     [
         {"stale": ("prices",)},
+        {"stale": ("funding", "account")},
         {"source": Basis("ours", figures(25_003), None)},
         {"source": Basis("ours", figures(1, im=65_001), None)},
         {"source": Basis("ours", figures(0, ecv=0), None)},
@@ -111,6 +112,10 @@ def test_a_hedge_adds_a_position_so_stale_data_or_thin_margin_unwinds_instead(
 )
 def test_what_cannot_be_hedged_is_unwound(row: PairFacts) -> None:
     assert acted(row) == unwind(50)
+
+
+def test_late_funding_and_borrow_rates_do_not_turn_a_hedge_into_an_unwind() -> None:
+    assert acted(facts("SOL", 50, 100, wanted="200"), stale=("funding", "borrow")) == hedge(100)
 
 
 def test_an_account_without_usage_is_never_hedged() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from portfolio.core.errors import JournalCorruptError
 from portfolio.core.guard.state import GuardState, from_text, needs_saving, to_text
+from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import Coin, PairId
 
 FULL = GuardState(
@@ -24,7 +25,12 @@ FULL = GuardState(
     gap=Decimal("0.003"),
     gap_over=1,
     gap_within=0,
-    stale_at=3,
+    stale_since=3,
+    orphan_since={"SOL": 4},
+    forced_since={"SOL@bybit": 5},
+    peak_market_ns=11,
+    measured_from_market_ns=2,
+    drawdown_since=12,
 )
 
 
@@ -58,18 +64,26 @@ def test_a_state_that_cannot_be_trusted_is_refused_instead_of_made_up(text: str)
 
 
 def test_counters_cooldowns_and_held_pairs_are_worth_saving_and_gap_samples_are_not() -> None:
-    assert not needs_saving(FULL, FULL)
-    assert needs_saving(FULL, replace(FULL, operations=8))
-    assert needs_saving(FULL, replace(FULL, held={}))
-    assert needs_saving(FULL, replace(FULL, cooldown_until={}))
-    assert not needs_saving(FULL, replace(FULL, gap_over=5, gap=Decimal(1), stale_at=99))
+    assert not needs_saving(FULL, FULL, 0)
+    assert needs_saving(FULL, replace(FULL, operations=8), 0)
+    assert needs_saving(FULL, replace(FULL, held={}), 0)
+    assert needs_saving(FULL, replace(FULL, cooldown_until={}), 0)
+    assert not needs_saving(FULL, replace(FULL, gap_over=5, gap=Decimal(1), stale_since=99), 0)
+
+
+def test_a_naked_leg_is_saved_once_it_outlasts_an_ordinary_slice_and_when_it_is_over() -> None:
+    naked = replace(GuardState(), naked_since={PairId("SOL@bybit"): 0})
+    assert not needs_saving(GuardState(), naked, SECOND_NS - 1)
+    assert needs_saving(GuardState(), naked, SECOND_NS)
+    assert not needs_saving(naked, naked, SECOND_NS)
+    assert needs_saving(naked, GuardState(), SECOND_NS)
 
 
 def test_a_peak_is_saved_when_it_is_new_rose_by_a_thousandth_or_was_lowered() -> None:
     peak = replace(GuardState(), peak_equity=Decimal(1000))
-    assert needs_saving(GuardState(), peak)
-    assert needs_saving(peak, GuardState())
-    assert not needs_saving(GuardState(), GuardState())
-    assert not needs_saving(peak, replace(peak, peak_equity=Decimal(1001)))
-    assert needs_saving(peak, replace(peak, peak_equity=Decimal("1001.01")))
-    assert needs_saving(peak, replace(peak, peak_equity=Decimal(999)))
+    assert needs_saving(GuardState(), peak, 0)
+    assert needs_saving(peak, GuardState(), 0)
+    assert not needs_saving(GuardState(), GuardState(), 0)
+    assert not needs_saving(peak, replace(peak, peak_equity=Decimal(1001)), 0)
+    assert needs_saving(peak, replace(peak, peak_equity=Decimal("1001.01")), 0)
+    assert needs_saving(peak, replace(peak, peak_equity=Decimal(999)), 0)

@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 
 from portfolio.core.guard.state import GuardState
-from portfolio.core.guard.veto import EntryFacts, StressOutcome, margin_veto, standing_veto, stress_veto
+from portfolio.core.guard.veto import EntryFacts, breach_veto, standing_veto
 from portfolio.core.limits import SECOND_NS, RiskLimits
+from portfolio.core.margin.results import Breach
 from portfolio.core.names import Coin
-from tests.portfolio.core.guard.cases import NOW, D, figures, pair_id
+from tests.portfolio.core.guard.cases import NOW, D, pair_id
 
 SOL = pair_id("SOL")
 LIMITS = RiskLimits()
@@ -55,31 +56,9 @@ def test_what_concerns_other_pairs_or_is_over_does_not_refuse() -> None:
     assert standing_veto(replace(FREE, state=other, unknown=frozenset({pair_id("BTC")})), LIMITS) is None
 
 
-def test_an_entry_may_bring_health_to_exactly_eight_tenths_and_usage_to_sixty_five_percent() -> None:
-    # Health 0.8 is a Bybit MM rate of 16.67 %.
-    assert margin_veto(figures("16666.6666", im=65_000), LIMITS) is None
-    low = margin_veto(figures("16670"), LIMITS)
-    assert low is not None
-    assert "health 0.800 would be below 0.8" in low
-    high = margin_veto(figures(1, im=65_001), LIMITS)
-    assert high is not None
-    assert "margin usage" in high
-
-
-def test_an_account_without_equity_takes_no_entry() -> None:
-    assert margin_veto(figures(0, ecv=0), LIMITS) is not None
-    # Even where the health line is open, usage without a value refuses.
-    open_line = replace(LIMITS, guard=replace(LIMITS.guard, entry_health_min=D(0)))
-    answer = margin_veto(figures(0, ecv=0), open_line)
-    assert answer is not None
-    assert "has no value" in answer
-
-
-def test_a_market_stress_keeps_the_entry_lines_and_every_other_one_the_reduction_line() -> None:
-    assert stress_veto(StressOutcome("market -20 %", True, figures(16_000)), LIMITS) is None
-    refused = stress_veto(StressOutcome("market -20 %", True, figures(17_000)), LIMITS)
-    assert refused is not None
-    assert "market -20 %" in refused
-    assert stress_veto(StressOutcome("SOL +30 %", False, figures(17_000, im=94_000)), LIMITS) is None
-    assert stress_veto(StressOutcome("SOL +30 %", False, figures(25_100)), LIMITS) is not None
-    assert stress_veto(StressOutcome("SOL +30 %", False, figures(17_000, im=96_000)), LIMITS) is not None
+def test_the_first_line_that_the_account_would_cross_is_the_reason() -> None:
+    assert breach_veto(()) is None
+    health = Breach("health", D("0.79"), D("0.8"))
+    assert breach_veto((health,)) == "after the order health would be 0.7900 (line 0.8)"
+    two = breach_veto((Breach("stress:SOL -30%", None, None), health))
+    assert two == "after the order stress:SOL -30% would be no value and 1 more"
