@@ -19,6 +19,9 @@ from portfolio.core.margin.lookups import fees_of, instrument_of, mark_of, usd_o
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import Coin, InstrumentId
 
+#: Selling all that is held may differ from it in the last digits of 28: no loan is taken for those.
+_ROUNDING = Decimal("1e-18")
+
 
 class Fee(StrEnum):
     """Which of the account's own rates a hypothetical trade pays."""
@@ -97,8 +100,11 @@ class _Wallet:
         return max(ZERO, self.held - self.locked)
 
     def pay(self, amount: Decimal) -> None:
-        """Take coins out; what is not free is lent first."""
-        lent = max(ZERO, amount - self.free)
+        """Take coins out; what is not free is lent first, except what only rounding left over."""
+        lent = amount - self.free
+        if lent <= amount * _ROUNDING:
+            self.held -= min(amount, self.free)
+            return
         self.held += lent - amount
         self.debt += lent
 

@@ -1,0 +1,106 @@
+"""Which lines of the limits an account violates. Pure comparisons; every number comes from `RiskLimits`."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from portfolio.core.account import MarginFigures
+from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.instrument import InstrumentKind
+from portfolio.core.limits import RiskLimits
+from portfolio.core.margin.lookups import instrument_of, mark_of
+from portfolio.core.margin.results import Breach, Lines
+from portfolio.core.margin.state import MarginState
+from portfolio.core.margin.stress import Scenario
+from portfolio.core.margin.tiers import borrow_table, position_tiers
+from portfolio.core.margin.valuation import Valuation
+from portfolio.core.names import Coin, InstrumentId
+
+
+def account_breaches(figures: MarginFigures, limits: RiskLimits, lines: Lines) -> Iterator[Breach]:
+    """Health and usage now."""
+    if lines is Lines.ENTRY:
+        health_min, usage_max = limits.guard.entry_health_min, limits.guard.entry_usage_max
+    else:
+        health_min, usage_max = limits.book.health_min, limits.book.usage_max
+    if figures.health_score < health_min:
+        yield Breach("health", figures.health_score, health_min)
+    usage = figures.margin_usage
+    if usage is None or usage > usage_max:
+        yield Breach("usage", usage, usage_max)
+
+
+def stress_breaches(
+    scenario: Scenario, figures: MarginFigures, limits: RiskLimits, lines: Lines
+) -> Iterator[Breach]:
+    """Health or usage after one scenario; the first that is violated names it."""
+    book = limits.book
+    near = scenario.near and lines is Lines.BOOK
+    health_min = book.market_stress_health_min if near else book.stress_health_min
+    usage_max = book.market_stress_usage_max if near else book.stress_usage_max
+    usage = figures.margin_usage
+    if figures.health_score < health_min:
+        yield Breach(f"stress:{scenario.name}", figures.health_score, health_min)
+    elif usage is None or usage > usage_max or (usage == usage_max and not near):
+        yield Breach(f"stress:{scenario.name}", usage, usage_max)
+
+
+def tier_breaches(state: MarginState) -> Iterator[Breach]:
+    """Symbols whose position and opening orders lie beyond their last risk tier, in quote."""
+    quantities: dict[InstrumentId, Decimal] = {
+        row.instrument_id: abs(row.quantity) for row in state.positions
+    }
+    for order in state.orders:
+        if (
+            not order.reduce_only
+            and instrument_of(state, order.instrument_id).kind is InstrumentKind.PERPETUAL
+        ):
+            quantities[order.instrument_id] = quantities.get(order.instrument_id, ZERO) + order.quantity
+    for instrument_id, quantity in quantities.items():
+        value = quantity * mark_of(state, instrument_id)
+        bound = position_tiers(state.tables, instrument_id)[-1].notional_to
+        if value > bound:
+            yield Breach(f"position_tier:{instrument_id}", value, bound)
+
+
+def borrow_breaches(
+    before: MarginState,
+    after: MarginState,
+    valuation: Valuation,
+    deltas: Mapping[InstrumentId, Decimal],
+) -> Iterator[Breach]:
+    """Loans that the venue would refuse; only coins whose spot debt grows are looked at.
+
+    A coin or an instrument for which nothing is lent, the quota, the last borrow tier, and no new loan once
+    the IM rate reaches (L - 1) / L (Bybit help centre, "Borrowing").
+    """
+    owed = {row.coin: row.spot_borrow for row in before.balances}
+    grown = {row.coin for row in after.balances if row.spot_borrow > owed.get(row.coin, ZERO)}
+    for coin in sorted(grown):
+        row = valuation.coin(coin)
+        borrowed = ZERO if row is None else row.borrowed
+        bound = _quota(after, coin)
+        if not _lent(after, coin, deltas) or (bound is not None and borrowed > bound):
+            yield Breach(f"borrow_quota:{coin}", borrowed, bound)
+    usage = valuation.figures.margin_usage
+    line = ONE - ONE / after.policy.borrow
+    if grown and (usage is None or usage >= line):
+        yield Breach("borrow_rate", usage, line)
+
+
+def _quota(state: MarginState, coin: Coin) -> Decimal | None:
+    """The most that may be owed, coins; None without a limit."""
+    table = borrow_table(state.tables, coin)
+    if not table.borrowable:
+        return ZERO
+    bounds = [row for row in (table.quantity_max, table.tiers[-1].quantity_to) if row is not None]
+    return min(bounds, default=None)
+
+
+def _lent(state: MarginState, coin: Coin, deltas: Mapping[InstrumentId, Decimal]) -> bool:
+    """Whether every spot trade that needs the coin is on an instrument for which the venue lends."""
+    for instrument_id, delta in deltas.items():
+        instrument = instrument_of(state, instrument_id)
+        spent = instrument.quote if delta > 0 else instrument.base
+        if instrument.kind is InstrumentKind.SPOT and spent == coin and delta and not instrument.marginable:
+            return False
+    return True

@@ -1,0 +1,329 @@
+"""The what-if over one account: simulate a change of targets, measure headroom, try cuts.
+
+Everything is valued by the account's exact margin rule, before and after, at the same prices. Open orders
+stay in place, so a change that one of them already carries counts twice: on the safe side.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import chain
+
+from portfolio.core.decimals import ZERO
+from portfolio.core.errors import InputError
+from portfolio.core.instrument import InstrumentKind
+from portfolio.core.limits import RiskLimits
+from portfolio.core.margin.apply import Fee, trade
+from portfolio.core.margin.bybit_uta import value
+from portfolio.core.margin.caps import (
+    Legs,
+    Pairs,
+    narrative_breaches,
+    pair_margins,
+    share_breaches,
+    size_of,
+)
+from portfolio.core.margin.lines import account_breaches, borrow_breaches, stress_breaches, tier_breaches
+from portfolio.core.margin.lookups import instrument_of, mark_of
+from portfolio.core.margin.pairing import (
+    add_deltas,
+    deltas_to,
+    leg_price_usd,
+    legs_after,
+    legs_of,
+    legs_traded,
+    lot_of,
+    narrowed,
+    pair_of,
+)
+from portfolio.core.margin.results import Breach, Cut, Headroom, Lines, Simulation, StressResult
+from portfolio.core.margin.state import MarginState
+from portfolio.core.margin.stress import Scenario, exposed_coins, standard_scenarios, stressed
+from portfolio.core.margin.tiers import position_tiers
+from portfolio.core.margin.valuation import MarginRule
+from portfolio.core.names import Coin, InstrumentId, PairId
+from portfolio.core.pairs import PairLegs, PairSpec
+
+_LIMITS = RiskLimits()
+Deltas = Mapping[InstrumentId, Decimal]
+#: Lines that an account violates with this many lots more.
+_Check = Callable[[int], Iterator[Breach]]
+
+
+class MarginSim:
+    """What-ifs by one margin rule. Keeps nothing between calls: the same arguments give the same answer.
+
+    Args:
+        rule: The account mode's margin rule.
+        betas: Move of a coin per move of the market, 1 where absent.
+        staking: Liquid-staking token -> the coin that it stands for.
+    """
+
+    def __init__(
+        self,
+        rule: MarginRule = value,
+        *,
+        betas: Mapping[Coin, Decimal] | None = None,
+        staking: Mapping[Coin, Coin] | None = None,
+    ) -> None:
+        self.rule = rule
+        self._betas = dict(betas or {})
+        self._staking = dict(staking or {})
+
+    def scenarios(self, state: MarginState) -> tuple[Scenario, ...]:
+        """The standard stresses over every coin that the account is exposed to."""
+        return standard_scenarios(exposed_coins(state), betas=self._betas, staking=self._staking)
+
+    def simulate(
+        self,
+        state: MarginState,
+        pairs: Pairs,
+        legs: Legs,
+        targets: Mapping[PairId, Decimal],
+        *,
+        stresses: Sequence[Scenario] | None = None,
+        limits: RiskLimits = _LIMITS,
+        lines: Lines = Lines.BOOK,
+        fee: Fee = Fee.TAKER,
+        book_notional_usd: Decimal = ZERO,
+    ) -> Simulation:
+        """The account after moving pairs to absolute targets, and every line that it violates then.
+
+        Only what grows can be blocked: a change that grows no pair is allowed whatever it leaves breached,
+        and a cap that another pair or narrative exceeds already blocks nothing.
+
+        Args:
+            state: The account now.
+            pairs: Every pair of the book; each is reported.
+            legs: What each of them holds.
+            targets: Coins of one leg, >= 0, for the pairs that change.
+            stresses: Scenarios to run; None runs the standard set over the account after.
+            limits: The operator's.
+            lines: Which of them the account is held to.
+            fee: Rates paid on the way.
+            book_notional_usd: One-leg notional that the book is planned to have (see `share_breaches`).
+
+        Raises:
+            UnknownNameError: a target's pair is not among `pairs`.
+            InputError: a target is negative.
+            MissingDataError: legs, a price, a table, a fee or an instrument is absent.
+        """
+        state = narrowed(state, legs_traded(pairs.values()))
+        held = {pair_id: legs_of(legs, pair_id) for pair_id in pairs}
+        moves = {pair_of(pairs, pair_id): to for pair_id, to in targets.items()}
+        deltas = add_deltas(deltas_to(pair, held[pair.pair_id], to) for pair, to in moves.items())
+        growing = [pair for pair, to in moves.items() if to > size_of(held[pair.pair_id])]
+        repay = any(to < size_of(held[pair.pair_id]) for pair, to in moves.items())
+        after = trade(state, deltas, fee=fee, repay=repay)
+        for pair, to in moves.items():
+            was = held[pair.pair_id]
+            held[pair.pair_id] = legs_after(state, pair, was, deltas_to(pair, was, to), fee)
+        valuation = self.rule(after, extrapolate=True)
+        scenarios = self.scenarios(after) if stresses is None else stresses
+        breaches = list(self._now(state, after, deltas, limits, lines))
+        results = []
+        for scenario in scenarios:
+            figures = self.rule(stressed(after, scenario), extrapolate=True).figures
+            results.append(StressResult(scenario.name, figures))
+            breaches += stress_breaches(scenario, figures, limits, lines)
+        blocked = [row.limit for row in breaches] if growing else []
+        if lines is Lines.BOOK:
+            caps = tuple(self._caps(after, pairs, held, pairs.values(), limits, book_notional_usd))
+            grown = {f"narrative:{row.narrative}" for row in growing}
+            grown |= {f"pair_share:{row.pair_id}" for row in growing}
+            breaches += caps
+            blocked += [row.limit for row in caps if row.limit in grown]
+        return Simulation(
+            before=self.rule(state, extrapolate=True).figures,
+            after=valuation.figures,
+            state=after,
+            pairs=pair_margins(self.rule, after, valuation, pairs, held),
+            stresses=tuple(sorted(results, key=lambda row: row.figures.health_score)),
+            breaches=tuple(breaches),
+            allowed=not blocked,
+            blocked_by=tuple(blocked),
+        )
+
+    def breaches(
+        self,
+        state: MarginState,
+        deltas: Deltas,
+        *,
+        limits: RiskLimits = _LIMITS,
+        lines: Lines = Lines.ENTRY,
+        stresses: Sequence[Scenario] | None = None,
+    ) -> tuple[Breach, ...]:
+        """What the account would violate after trading these legs: what the guard's veto asks.
+
+        Health, usage, tiers, borrowing and stresses; caps of the book belong to `simulate`.
+
+        Args:
+            state: The account now.
+            deltas: Signed base coins per instrument.
+            limits: The operator's.
+            lines: Which of them the account is held to.
+            stresses: Scenarios to run; None runs the standard set over the account after.
+
+        Raises:
+            MissingDataError: a price, a table, a fee or an instrument is absent.
+        """
+        state = narrowed(state, deltas)
+        after = trade(state, deltas)
+        scenarios = self.scenarios(after) if stresses is None else stresses
+        return tuple(
+            chain(
+                self._now(state, after, deltas, limits, lines),
+                *(self._under(row, after, limits, lines) for row in scenarios),
+            )
+        )
+
+    def headroom(
+        self,
+        state: MarginState,
+        pairs: Pairs,
+        legs: Legs,
+        pair_id: PairId,
+        limits: RiskLimits = _LIMITS,
+        *,
+        lines: Lines = Lines.BOOK,
+        fee: Fee = Fee.TAKER,
+        book_notional_usd: Decimal = ZERO,
+    ) -> Headroom:
+        """How much more of a pair fits: `simulate` allows it and refuses one lot more.
+
+        Arguments and errors as in `simulate`. Limits are bisected one by one, each below what the ones
+        before it left, so that most of them are looked at once.
+        """
+        pair, held = pair_of(pairs, pair_id), legs_of(legs, pair_id)
+        state = narrowed(state, legs_traded(pairs.values()))
+        lot, start = lot_of(state, pair), size_of(held)
+        others = {key: legs_of(legs, key) for key in pairs}
+
+        def deltas_of(lots: int) -> Deltas:
+            return deltas_to(pair, held, start + lots * lot)
+
+        def after(lots: int) -> MarginState:
+            return trade(state, deltas_of(lots), fee=fee)
+
+        def now(lots: int) -> Iterator[Breach]:
+            return self._now(state, after(lots), deltas_of(lots), limits, lines)
+
+        def under(scenario: Scenario) -> _Check:
+            return lambda lots: self._under(scenario, after(lots), limits, lines)
+
+        def capped(lots: int) -> Iterator[Breach]:
+            grown = legs_after(state, pair, held, deltas_of(lots), fee)
+            return self._caps(
+                after(lots), pairs, others | {pair_id: grown}, (pair,), limits, book_notional_usd
+            )
+
+        checks: list[_Check] = [now, *(under(row) for row in self.scenarios(after(1)))]
+        if lines is Lines.BOOK:
+            checks.append(capped)
+        lots, binding = _most(checks, _lots_beyond(state, pair, lot))
+        quantity = lots * lot
+        return Headroom(
+            pair_id=pair_id,
+            quantity=quantity,
+            target=start + quantity,
+            notional_usd=quantity * leg_price_usd(state, pair),
+            binding=binding,
+        )
+
+    def cut(self, state: MarginState, pair: PairSpec, legs: PairLegs, quantity: Decimal) -> Cut:
+        """The account after a pair lost up to `quantity` coins, at taker fees, its debt repaid.
+
+        The larger leg loses them; the other one follows to the same size. One trade and one valuation: cheap
+        enough to walk the guard's ladder with, feeding each cut's `state` and `legs` to the next.
+
+        Raises:
+            InputError: the quantity is negative.
+            MissingDataError: a price, a table, a fee or an instrument is absent.
+        """
+        if quantity < 0:
+            raise InputError(f"A cut of {quantity} coins is negative.", field="quantity", allowed=">= 0")
+        target = max(ZERO, size_of(legs) - quantity)
+        deltas = {
+            pair.long_leg: min(ZERO, target - legs.long_quantity),
+            pair.short_leg: max(ZERO, legs.short_quantity - target),
+        }
+        after = trade(state, deltas, repay=True)
+        return Cut(
+            pair_id=pair.pair_id,
+            quantity=size_of(legs) - target,
+            state=after,
+            legs=legs_after(state, pair, legs, deltas, Fee.TAKER),
+            figures=self.rule(after, extrapolate=True).figures,
+        )
+
+    def _now(
+        self, before: MarginState, after: MarginState, deltas: Deltas, limits: RiskLimits, lines: Lines
+    ) -> Iterator[Breach]:
+        valuation = self.rule(after, extrapolate=True)
+        yield from account_breaches(valuation.figures, limits, lines)
+        yield from tier_breaches(after)
+        yield from borrow_breaches(before, after, valuation, deltas)
+
+    def _under(
+        self, scenario: Scenario, after: MarginState, limits: RiskLimits, lines: Lines
+    ) -> Iterator[Breach]:
+        figures = self.rule(stressed(after, scenario), extrapolate=True).figures
+        return stress_breaches(scenario, figures, limits, lines)
+
+    def _caps(
+        self,
+        after: MarginState,
+        pairs: Pairs,
+        legs: Legs,
+        of: Collection[PairSpec],
+        limits: RiskLimits,
+        book_notional_usd: Decimal,
+    ) -> Iterator[Breach]:
+        """Breached caps of these pairs and their narratives."""
+        narratives = tuple(dict.fromkeys(row.narrative for row in of))
+        yield from narrative_breaches(self.rule, after, pairs, legs, narratives, limits)
+        equity = self.rule(after, extrapolate=True).figures.total_equity
+        mine = {f"pair_share:{row.pair_id}" for row in of}
+        for row in share_breaches(after, equity, pairs, legs, limits, book_notional_usd):
+            if row.limit in mine:
+                yield row
+
+
+def _lots_beyond(state: MarginState, pair: PairSpec, lot: Decimal) -> int:
+    """A number of lots that is certainly beyond the last risk tier of one of the pair's perpetuals."""
+    found = []
+    for leg in (pair.long_leg, pair.short_leg):
+        if instrument_of(state, leg).kind is InstrumentKind.PERPETUAL:
+            held = sum((abs(row.quantity) for row in state.positions if row.instrument_id == leg), start=ZERO)
+            last = position_tiers(state.tables, leg)[-1].notional_to
+            found.append(int((last / mark_of(state, leg) + held) / lot) + 1)
+    if not found:
+        raise InputError(f"{pair.pair_id} has no perpetual leg.", field="pair_id")
+    return min(found)
+
+
+def _most(checks: Sequence[_Check], refused: int) -> tuple[int, str]:
+    """The most lots that pass every check, and the limit that refuses one more; `refused` lots fail one.
+
+    Each check is bisected as if it failed for good once it fails. Where that is not so, the answer is still
+    allowed and one lot more still refused. 0 lots, no trade, are always allowed.
+    """
+    best, binding = refused, ""
+    while best > 0:
+        failed = next((check for check in checks if _first(check, best) is not None), None)
+        if failed is None:
+            break
+        good, bad = 0, best
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            if _first(failed, middle) is None:
+                good = middle
+            else:
+                bad = middle
+        breach = _first(failed, bad)
+        assert breach is not None, "a check answers the same twice"
+        best, binding = good, breach.limit
+    return best, binding
+
+
+def _first(check: _Check, lots: int) -> Breach | None:
+    return next(check(lots), None)
