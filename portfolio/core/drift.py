@@ -4,26 +4,25 @@ Pure. Checked while an intent waits and once more before its first order; afterw
 positions, and the gates before every slice take over.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from portfolio.core.account import Position
 from portfolio.core.decimals import BPS, ONE, plain
+from portfolio.core.digest import fingerprint
 from portfolio.core.intents import Intent, LegBound, Target
+from portfolio.core.margin.state import MarginState
 from portfolio.core.names import InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
 
-def fingerprint(positions: Iterable[Position]) -> str:
-    """SHA-256 (hex) of the account's perpetual positions.
+def account_fingerprint(state: MarginState, pairs: Iterable[PairSpec]) -> str:
+    """The fingerprint of what an account holds: its perpetuals and the coins of its pairs, no other coin.
 
-    Spot balances are left out on purpose: interest moves them every hour. They are compared pair by pair,
-    with a tolerance.
+    The coin that contracts settle in changes with every funding payment, which is no change from outside.
     """
-    rows = sorted(f"{row.instrument_id}={plain(row.quantity)}" for row in positions)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    coins = {pair.coin for pair in pairs}
+    return fingerprint(state.positions, [row for row in state.balances if row.coin in coins])
 
 
 @dataclass(frozen=True, slots=True)

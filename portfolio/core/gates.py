@@ -28,6 +28,8 @@ class Verdict:
 
     answer: Answer
     reason: str
+    #: WAIT only: a clock ends it, so nobody needs to lose patience.
+    ends_by_itself: bool = False
 
 
 GO = Verdict(Answer.GO, "")
@@ -80,7 +82,7 @@ def exit_gate(facts: GateFacts) -> Verdict:
 
 def _later(facts: GateFacts, *, margin: bool) -> Verdict:
     if facts.settlement_wait is not None:
-        return Verdict(Answer.WAIT, facts.settlement_wait)
+        return Verdict(Answer.WAIT, facts.settlement_wait, ends_by_itself=True)
     if facts.outside:
         return Verdict(Answer.WAIT, f"no price inside the approved bounds: {', '.join(facts.outside)}")
     if margin and facts.margin_blocked is not None:

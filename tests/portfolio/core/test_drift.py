@@ -2,11 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from portfolio.core.account import Position
-from portfolio.core.drift import World, basis_worsening_bps, drifted, fingerprint
+from portfolio.core.account import Balance, Position
+from portfolio.core.drift import World, account_fingerprint, basis_worsening_bps, drifted
 from portfolio.core.intents import DriftBounds, Intent, LegBound, Target
-from portfolio.core.names import AccountId, InstrumentId, IntentId
+from portfolio.core.margin.state import MarginState
+from portfolio.core.market import Prices
+from portfolio.core.names import AccountId, Coin, IntentId
 from portfolio.core.pairs import PairLegs
+from portfolio.core.risk import RiskTables
 from tests.portfolio.core.trading import D, make_pair
 
 PAIR = make_pair("SOL")
@@ -30,7 +33,7 @@ INTENT = Intent(
     reason="",
     request_id=None,
     health_after=D("0.9"),
-    fingerprint=fingerprint([SHORT]),
+    fingerprint="same",
     drift=DriftBounds(),
     text="",
     digest="",
@@ -38,7 +41,7 @@ INTENT = Intent(
     expires_wire_ns=1,
 )
 WORLD = World(
-    fingerprint=fingerprint([SHORT]),
+    fingerprint="same",
     prices={SPOT: D(100), PERPETUAL: D("100.1")},
     legs={PAIR.pair_id: PairLegs(PAIR.pair_id, D("10.01"), D(10))},
     tolerance={PAIR.pair_id: D("0.1")},
@@ -86,8 +89,23 @@ def test_the_basis_that_hurts_an_entry_helps_an_exit() -> None:
     assert basis_worsening_bps(leaving, spot, perpetual, now) == -10
 
 
-def test_a_fingerprint_does_not_depend_on_order_or_on_trailing_zeros() -> None:
-    other = replace(SHORT, instrument_id=InstrumentId("bybit:linear:BTCUSDT"))
-    padded = replace(SHORT, quantity=D("-10.00"))
-    assert fingerprint([SHORT, other]) == fingerprint([other, padded])
-    assert fingerprint([SHORT]) != fingerprint([other])
+def account(*, usdt: str = "100", sol: str = "10", short: str = "-10") -> MarginState:
+    return MarginState(
+        balances=(
+            Balance(Coin("USDT"), D(usdt), D(0), D(0), D(0)),
+            Balance(Coin("SOL"), D(sol), D(0), D(0), D(0)),
+        ),
+        positions=(replace(SHORT, quantity=D(short)),),
+        orders=(),
+        prices=Prices({}, {}),
+        tables=RiskTables(0, {}, {}, {}, {}),
+        instruments={},
+    )
+
+
+def test_a_funding_payment_leaves_the_fingerprint_as_it_is_and_a_trade_does_not() -> None:
+    mark = account_fingerprint(account(), [PAIR])
+    assert account_fingerprint(account(usdt="101"), [PAIR]) == mark
+    assert account_fingerprint(account(sol="10.00"), [PAIR]) == mark
+    assert account_fingerprint(account(sol="9"), [PAIR]) != mark
+    assert account_fingerprint(account(short="-9"), [PAIR]) != mark
