@@ -28,8 +28,10 @@ def link(
     """Each entry after `head` as the caller sees it and as its row.
 
     Raises:
-        InputError: an entry holds a value that cannot be written.
+        InputError: an entry holds a value that cannot be written, or the time is not an integer.
     """
+    if type(wire_ns) is not int:
+        raise InputError(f"wire_ns: {wire_ns!r} is not an integer.", field="wire_ns")
     made: list[tuple[Recorded, dict[str, Any]]] = []
     seq, prev = head
     for entry in entries:

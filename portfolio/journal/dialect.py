@@ -6,7 +6,7 @@ WAL with synchronous=FULL: a commit is on disk (fsync) before it returns, and re
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, StaticPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from portfolio.core.errors import JournalCorruptError, JournalError
@@ -37,9 +37,6 @@ def connect(path: str) -> Connection:
     except DBAPIError as error:
         engine.dispose()
         raise translated(error, path) from error
-    except sqlite3.Error as error:
-        engine.dispose()
-        raise _in_our_words(error, path) from error
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:
@@ -54,11 +51,6 @@ def _configure(connection: sqlite3.Connection, _: object) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
     finally:
         cursor.close()
-
-
-def dispose(engine: Engine) -> None:
-    """Close the file."""
-    engine.dispose()
 
 
 def begin_write(connection: Connection) -> None:

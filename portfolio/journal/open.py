@@ -37,6 +37,8 @@ def open_journal(
     if place != dialect.MEMORY:
         _check_place(Path(place))
     is_new = place == dialect.MEMORY or not Path(place).exists()
+    if is_new and place != dialect.MEMORY:
+        _create(Path(place))
     connection = dialect.connect(place)
     try:
         dialect.check_pages(connection, place)
@@ -112,6 +114,17 @@ def _check_identity(connection: Connection, path: str, identity: JournalOpened) 
                 field=name,
                 next_step="Use the home that this journal came from, or move the file away to start anew.",
             )
+
+
+def _create(path: Path) -> None:
+    """Make the file for its owner's eyes only; SQLite gives the files beside it the same rights."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise JournalError(
+            f"The journal {path} cannot be created: {error.strerror}.",
+            next_step="Check that the desk's user may write the folder.",
+        ) from error
 
 
 def _check_place(path: Path) -> None:

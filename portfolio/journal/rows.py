@@ -5,7 +5,7 @@ each change.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -81,6 +81,10 @@ def _nothing(_: Any) -> Columns:
     return {}
 
 
+def _no_intent(_: Any) -> None:
+    return None
+
+
 def _always(_: Any) -> bool:
     return True
 
@@ -101,7 +105,9 @@ class Projection(Generic[V]):
     #: Which values are mirrored in memory.
     mirrored: Callable[[V], bool] = _always
     #: All rows are mirrored: what is not in memory does not exist.
-    whole: bool = field(default=True)
+    whole: bool = True
+    #: The operation that a value belongs to, where rows are asked for by operation.
+    intent_id: Callable[[V], str | None] = _no_intent
 
     def columns(self, key: Key, value: V) -> dict[str, Any]:
         """All columns but the stream."""
@@ -166,6 +172,7 @@ ORDERS: Projection[StoredOrder] = Projection(
     decode=_order,
     mirrored=lambda stored: stored.row.state in UNSETTLED,
     whole=False,
+    intent_id=lambda stored: stored.row.request.intent_id,
 )
 
 FILLS: Projection[StoredFill] = Projection(
@@ -186,6 +193,7 @@ FILLS: Projection[StoredFill] = Projection(
     ),
     mirrored=_never,
     whole=False,
+    intent_id=lambda stored: stored.intent_id,
 )
 
 

@@ -12,6 +12,7 @@ One caller at a time: in production the runner's thread, in simulation the event
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -133,16 +134,18 @@ class SqlJournal:
         if unsettled_only:
             found = sorted(self._store.mirrored(rows.ORDERS).values(), key=lambda stored: stored.seq)
             return tuple(one.row for one in found if intent_id in (None, one.row.request.intent_id))
-        where = [] if intent_id is None else [schema.orders.c.intent_id == intent_id]
         with self._translating():
-            return tuple(one.row for one in self._store.query(rows.ORDERS, *where).values())
+            if intent_id is None:
+                return tuple(one.row for one in self._store.query(rows.ORDERS).values())
+            return tuple(one.row for one in self._store.of_operation(rows.ORDERS, intent_id).values())
 
     def fills(self, intent_id: IntentId | None = None) -> tuple[FillRow, ...]:
         """Booked fills in the order booked; orphans are not among them."""
-        column = schema.fills.c.intent_id
-        where = column.is_not(None) if intent_id is None else column == intent_id
         with self._translating():
-            return tuple(one.row() for one in self._store.query(rows.FILLS, where).values())
+            if intent_id is not None:
+                return tuple(one.row() for one in self._store.of_operation(rows.FILLS, intent_id).values())
+            owned = schema.fills.c.intent_id.is_not(None)
+            return tuple(one.row() for one in self._store.query(rows.FILLS, owned).values())
 
     def has_fill(self, fill_id: str) -> bool:
         """Whether this execution is booked already, as a fill or as an orphan."""
@@ -243,6 +246,17 @@ class SqlJournal:
         """Walk the whole chain and compare every projection with a rebuild."""
         with self._translating():
             return verify.verify(self._open(), self._store, self._stream)
+
+    def backup(self, target: Path) -> None:
+        """Write a complete copy of the journal as it is now; `target` must not exist.
+
+        Raises:
+            JournalError: it exists, or could not be written.
+        """
+        if target.exists():
+            raise JournalError(f"{target} exists already.", next_step="Name a file that does not exist.")
+        with self._translating():
+            dialect.backup(self._open(), target)
 
     def close(self) -> None:
         """Release the file. Closing twice is harmless; using it afterwards is a JournalError."""

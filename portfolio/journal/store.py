@@ -27,6 +27,8 @@ from portfolio.journal.chain import RESTORE
 from portfolio.journal.rows import PROJECTIONS, Columns, Key, Projection
 
 V = TypeVar("V")
+#: Operations whose orders and fills stay in memory.
+_OPERATIONS_MAX = 64
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Store:
         self._connection = connection
         self._stream = stream
         self._mirror: dict[str, dict[Key, Any]] = {}
+        #: Rows by (table, operation), for the operations asked for last: an engine asks after each slice.
+        self._operations: dict[tuple[str, str], dict[Key, Any]] = {}
         for projection in PROJECTIONS:
             self._mirror[projection.table.name] = self._load(projection)
 
@@ -125,6 +129,17 @@ class Store:
         rows: Sequence[Any] = self._connection.execute(statement).mappings().all()
         return {projection.key_of(row): _decoded(projection, row) for row in rows}
 
+    def of_operation(self, projection: Projection[V], intent_id: str) -> Mapping[Key, V]:
+        """Rows of one intent or guard operation, in the order of their entries."""
+        where = (projection.table.name, intent_id)
+        found = self._operations.pop(where, None)
+        if found is None:
+            found = self.query(projection, projection.table.c.intent_id == intent_id)
+            if len(self._operations) >= _OPERATIONS_MAX:
+                del self._operations[next(iter(self._operations))]
+        self._operations[where] = found
+        return found
+
     def raw(self, projection: Projection[Any]) -> dict[Key, Columns]:
         """All committed rows as stored, without the stream."""
         table = projection.table
@@ -146,6 +161,11 @@ class Store:
                 mirror[change.key] = change.value
             else:
                 mirror.pop(change.key, None)
+            intent_id = None if change.value is None else change.projection.intent_id(change.value)
+            if intent_id is not None:
+                operation = self._operations.get((change.projection.table.name, intent_id))
+                if operation is not None:
+                    operation[change.key] = change.value
 
     def _key_parameters(self, projection: Projection[Any], key: Key) -> dict[str, Any]:
         return key_parameters(projection, key, self._stream)

@@ -22,10 +22,10 @@ from portfolio.codec import (
 from portfolio.coders import kind_of
 from portfolio.core.entries import KINDS, CashBooked, Entry, FillBooked, Noted
 from portfolio.core.errors import InputError
-from portfolio.core.events import VenueEvent
+from portfolio.core.events import FillUpdate, VenueEvent
 from portfolio.core.limits import RiskLimits
 from portfolio.core.names import Coin, InstrumentId, PairId
-from portfolio.core.orders import Accepted, Outcome, Unknown
+from portfolio.core.orders import Accepted, OrderStatus, Outcome, Unknown
 from portfolio.core.risk import RiskTables
 from portfolio.ports import MarketSnapshot
 from tests.portfolio.journal.making import fill
@@ -224,6 +224,20 @@ def test_a_missing_field_is_refused_unless_it_has_a_default() -> None:
     older = to_data(EVERYTHING)
     del older["note"], older["outcomes"]
     assert from_data(Everything, older).outcomes == ()
+
+
+def test_a_member_of_an_enum_of_texts_is_a_text() -> None:
+    assert to_json(Noted(OrderStatus.FILLED, "x")) == '{"text":"x","topic":"filled"}'
+
+
+def test_a_field_holds_its_own_class_only() -> None:
+    with pytest.raises(InputError, match=r"FillUpdate\.fill"):
+        to_json(FillUpdate(Noted("a", "b"), 1))  # type: ignore[arg-type]
+
+
+def test_an_unknown_kind_of_a_union_is_refused() -> None:
+    with pytest.raises(InputError, match=r"kind 'order\.lost' is none of"):
+        tagged_from_data(Entry, {"kind": "order.lost", "body": {}})
 
 
 def test_a_nested_path_is_named_in_full() -> None:

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from portfolio.core.account import Balance, Position
-from portfolio.core.digest import canonical_text, fingerprint, intent_digest, sealed, sha256_hex
+from portfolio.core.digest import (
+    canonical_text,
+    fingerprint,
+    intent_digest,
+    operator_digest,
+    sealed,
+    sha256_hex,
+)
 from portfolio.core.intents import DriftBounds, Intent, LegBound, Target
 from portfolio.core.names import AccountId, Coin, InstrumentId, IntentId, PairId
 from portfolio.core.orders import Side
@@ -88,6 +95,16 @@ def test_canonical_text_is_sorted_compact_and_plain() -> None:
 def test_what_has_no_exact_text_has_no_digest(value: object) -> None:
     with pytest.raises(TypeError, match="no canonical text"):
         canonical_text(value)
+
+
+def test_a_command_without_text_is_bound_to_purpose_account_and_mode() -> None:
+    digests = {
+        operator_digest(purpose, account, mode)
+        for purpose in ("resume", "limits")
+        for account in ("bybit:main", "bybit:b")
+        for mode in ("paper", "live")
+    }
+    assert len(digests) == 8
 
 
 def test_a_text_hashes_as_utf_8() -> None:

@@ -5,7 +5,7 @@ import pytest
 from portfolio.codec import to_json
 from portfolio.core.entries import DeskStarted, JournalOpened, Noted
 from portfolio.core.errors import InputError, JournalError, JournalFencedError
-from portfolio.core.names import ClientOrderId
+from portfolio.core.names import ClientOrderId, IntentId
 from portfolio.journal.chain import GENESIS, entry_hash
 from tests.portfolio.journal.making import ACCOUNT, booked, fill, opened, planned
 
@@ -79,6 +79,26 @@ def test_a_key_that_no_database_can_hold_is_bad_input_and_changes_nothing() -> N
     assert journal.head()[0] == 2
     journal.append([planned()], 6)
     assert journal.verify().ok
+
+
+def test_a_time_that_is_no_integer_is_bad_input() -> None:
+    journal = opened()
+    with pytest.raises(InputError, match="wire_ns"):
+        journal.append([Noted("a", "b")], 5.0)  # type: ignore[arg-type]
+    assert journal.head()[0] == 2
+
+
+def test_more_operations_than_memory_keeps_are_read_from_the_tables() -> None:
+    journal = opened()
+    ids = [IntentId(f"i{number}") for number in range(100)]
+    for number, intent_id in enumerate(ids):
+        journal.append([planned(f"c{number}", intent_id=intent_id)], 5)
+        assert len(journal.orders(intent_id=intent_id)) == 1
+    journal.append([planned("again", intent_id=ids[0]), planned("more", intent_id=ids[99])], 6)
+    found = [[one.request.client_order_id for one in journal.orders(intent_id=one)] for one in ids]
+    assert found[0] == ["c0", "again"]
+    assert found[99] == ["c99", "more"]
+    assert all(len(one) == 1 for one in found[1:99])
 
 
 @pytest.mark.parametrize("method", ["read", "guard_actions"])

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -234,6 +235,43 @@ def test_a_locked_journal_is_an_error_not_a_hang(path: Path, monkeypatch: pytest
         other.rollback()
     journal.append([Noted("a", "b")], 91)
     assert journal.verify().ok
+    journal.close()
+
+
+def test_a_start_while_another_process_writes_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portfolio.journal.dialect.BUSY_TIMEOUT_MS", 1)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalError, match="locked by another process"):
+            opened(path)
+
+
+def test_the_files_of_a_journal_are_its_owner_s_alone(path: Path) -> None:
+    journal = opened(path)
+    assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.glob("journal.sqlite*")} == {0o600}
+    journal.close()
+
+
+def test_a_journal_that_cannot_be_created_says_what_to_do(tmp_path: Path) -> None:
+    dangling = tmp_path / "journal.sqlite"
+    dangling.symlink_to(tmp_path / "nowhere" / "journal.sqlite")
+    with pytest.raises(JournalError, match="may write the folder"):
+        opened(dangling)
+
+
+def test_a_backup_is_a_journal_of_its_own_and_overwrites_nothing(path: Path) -> None:
+    journal, target = opened(path), path.with_name("copy.sqlite")
+    journal.backup(target)
+    with pytest.raises(JournalError, match="exists already"):
+        journal.backup(target)
+    with pytest.raises(JournalError, match="Check that the folder exists"):
+        journal.backup(path.parent / "nowhere" / "copy.sqlite")
+    copy = opened(target)
+    assert copy.read(limit=103) == journal.read()
+    assert copy.verify().ok
+    copy.close()
     journal.close()
 
 

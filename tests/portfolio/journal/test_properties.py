@@ -25,7 +25,7 @@ from portfolio.core.entries import (
 )
 from portfolio.core.errors import ConflictError
 from portfolio.core.intents import IntentStatus
-from portfolio.core.names import ClientOrderId, Coin
+from portfolio.core.names import ClientOrderId, Coin, IntentId
 from portfolio.core.orders import OrderStatus, Side
 from portfolio.journal import SqlJournal
 from portfolio.journal.projections import ANSWERS, fee_in_base
@@ -93,6 +93,8 @@ READS: tuple[Callable[[SqlJournal], Any], ...] = (
     SqlJournal.orders,
     lambda journal: journal.orders(unsettled_only=True),
     SqlJournal.fills,
+    lambda journal: [journal.orders(intent_id=IntentId(one)) for one in ("i1", "i2")],
+    lambda journal: journal.fills(IntentId("i1")),
     SqlJournal.holdings,
     SqlJournal.treasury,
     SqlJournal.intents,
