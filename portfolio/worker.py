@@ -98,6 +98,7 @@ class RebalanceWorker:
         self._sender.veto = veto
         #: Set once orders of the time before are known to be unknown.
         self.ready = anyio.Event()
+        self._opened = anyio.Event()
         self._wake = anyio.Event()
         self._group: TaskGroup | None = None
 
@@ -184,11 +185,16 @@ class RebalanceWorker:
         """Whether every outcome of the time before is known, so that ENTRY may go."""
         return self._sender.recovered
 
+    async def until_recovered(self) -> None:
+        """Wait for that."""
+        await self._opened.wait()
+
     # --- for the bookkeeper -------------------------------------------------------------------------------
 
     def open_entries(self) -> None:
         """The bookkeeper knows every outcome of the time before."""
         self._sender.recovered = True
+        self._opened.set()
 
     def rate_limit(self, event: RateLimitUpdate) -> None:
         """Take in what the venue said of one of its limits."""
