@@ -1,4 +1,4 @@
-"""Several awaitable calls at once, with typed results; the first error cancels the rest and is raised bare."""
+"""Several awaitable calls at once, typed; the first error cancels the rest and is raised bare."""
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType

@@ -3,6 +3,7 @@
 The caller builds the query string itself, because signatures cover it as it stands on the wire.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,6 +12,9 @@ from typing import Self
 import httpx2
 
 from exchanges.errors import http_error
+
+#: The library tells every request at INFO, several a second here.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ DAY_MS = 86_400_000
 WINDOW_MS = 7 * DAY_MS
 #: Executions and ledger rows older than this are not asked for.
 HISTORY_MAX_MS = 28 * DAY_MS
-#: Candles from which the prices of settlements are taken; every funding interval is a multiple of it.
-CANDLE_MINUTES = 60
+#: Candles from which the prices of settlements are taken, longest first: the longest that fits is read.
+CANDLES_MINUTES = (240, 120, 60)
 CANDLES_PER_REQUEST = 1000
 RATES_PER_REQUEST = 200
 #: Up to this many symbols, position tiers are read one by one, else the whole list.
@@ -117,7 +117,7 @@ class Reads:
         return tuple(row for part in parts for row in part.value)
 
     async def settlements(self, name: InstrumentId, spot: str, since_ns: int) -> tuple[Settlement, ...]:
-        """Settled funding with the closes of the hour that ended there; ascending.
+        """Settled funding with the closes of the candles that ended there; ascending.
 
         Raises:
             MissingDataError: a price in the middle of the history is missing.
@@ -127,11 +127,11 @@ class Reads:
         rates = await self._rates(symbol, start, end)
         if not rates:
             return ()
-        first = min(rates) // MS_NS
+        first, minutes = min(rates) // MS_NS, _candle_minutes(rates)
         async with Parallel() as parallel:
-            perpetual = parallel.start(lambda: self._closes("linear", symbol, first, end))
-            other = parallel.start(lambda: self._closes("spot", spot, first, end))
-        step = CANDLE_MINUTES * MINUTE_MS
+            perpetual = parallel.start(lambda: self._closes("linear", symbol, minutes, first, end))
+            other = parallel.start(lambda: self._closes("spot", spot, minutes, first, end))
+        step = minutes * MINUTE_MS
         prices = parse.settlement_closes(rates, perpetual.value, step)
         spots = parse.settlement_closes(rates, other.value, step)
         both = sorted(prices.keys() & spots.keys())
@@ -149,16 +149,16 @@ class Reads:
                 return found
             end_ms = min(instant for instant, _ in page) // MS_NS - 1
 
-    async def _closes(self, category: str, symbol: str, first_ms: int, end_ms: int) -> dict[int, Decimal]:
-        step = CANDLE_MINUTES * MINUTE_MS
+    async def _closes(
+        self, category: str, symbol: str, minutes: int, first_ms: int, end_ms: int
+    ) -> dict[int, Decimal]:
+        step = minutes * MINUTE_MS
         span = step * (CANDLES_PER_REQUEST - 1)
         found: dict[int, Decimal] = {}
         start = first_ms - step
         while start <= end_ms:
             stop = min(start + span, end_ms)
-            found |= parse.kline_closes(
-                await self._client.kline(category, symbol, CANDLE_MINUTES, start, stop)
-            )
+            found |= parse.kline_closes(await self._client.kline(category, symbol, minutes, start, stop))
             start = stop + 1
         return found
 
@@ -235,6 +235,15 @@ async def _or_none(call: Callable[[], Awaitable[tuple[Row, ...]]]) -> tuple[Row,
         if error.venue_code in ("110001", "170213"):
             return None
         raise
+
+
+def _candle_minutes(instants_ns: Iterable[int]) -> int:
+    """The longest candle that ends at each of the instants; the shortest when none does."""
+    times = [instant // MS_NS for instant in instants_ns]
+    fitting = (
+        minutes for minutes in CANDLES_MINUTES if all(time % (minutes * MINUTE_MS) == 0 for time in times)
+    )
+    return next(fitting, CANDLES_MINUTES[-1])
 
 
 def _bases(rows: Iterable[Row]) -> frozenset[Coin]:

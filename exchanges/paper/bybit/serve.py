@@ -1,0 +1,232 @@
+"""Run one Bybit paper venue: replay, core, facade, storage. `run_paper` is what the command line calls."""
+
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from time import time_ns
+
+import anyio
+import anyio.to_thread
+import uvicorn
+
+from exchanges.bybit.urls import BybitUrls, paper
+from exchanges.paper.bybit.app import build_app
+from exchanges.paper.bybit.clock import VenueClock
+from exchanges.paper.bybit.faults import read_plan
+from exchanges.paper.bybit.storage import PAUSE_KEPT_NS, Run, load_run, new_run, save_run
+from exchanges.paper.bybit.venue import PaperVenue, VenueKey
+from exchanges.paper.bybit.wire import BYBIT
+from exchanges.paper.config import VenueConfig
+from exchanges.paper.core import VenueCore
+from exchanges.paper.replay import ParquetReplay, Replay, parse_date
+from portfolio.core.decimals import parse_positive
+from portfolio.core.errors import InputError
+from portfolio.core.names import Coin
+
+HOST = "127.0.0.1"
+SEED = 7
+SAVE_EVERY_S = 1.0
+Ready = Callable[[dict[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperOptions:
+    """How a paper venue is started."""
+
+    port: int = 0
+    #: Market date of a new run, such as 2024-03-01; None: half a year into the data.
+    from_date: str | None = None
+    speed: str = "1"
+    #: Where the run is kept; None: nowhere. With market files in it, they are replayed instead of the bundle.
+    data_dir: Path | None = None
+    equity: str = "100000"
+    latency_ms: int = 0
+    faults_file: Path | None = None
+    seed: int = SEED
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the process, not to the venue."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(venue: PaperVenue, port: int = 0) -> AsyncIterator[BybitUrls]:
+    """Serve a venue on loopback while the block runs; the port is open when it begins."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(128)
+        server = _Server(
+            uvicorn.Config(
+                build_app(venue),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="websockets-sansio",
+                ws_ping_interval=None,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(venue.run)
+            tasks.start_soon(_serve_until_asked, server, listener)
+            try:
+                yield paper(HOST, listener.getsockname()[1])
+            finally:
+                server.should_exit = True
+                for which in ("public", "private", "trade"):
+                    venue.drop(which)
+                tasks.cancel_scope.cancel()
+
+
+async def _serve_until_asked(server: uvicorn.Server, listener: socket.socket) -> None:
+    # Shielded, so that connections are closed in order; `should_exit` ends it.
+    with anyio.CancelScope(shield=True):
+        await server.serve(sockets=[listener])
+
+
+def prepare(options: PaperOptions) -> tuple[PaperVenue, Run]:
+    """Build the venue of a new or a stored run.
+
+    Raises:
+        InputError: a bad date, number or stored state.
+        MissingDataError: the folder's market files cannot be used.
+    """
+    folder = options.data_dir
+    market = folder if folder is not None and (folder / "hourly.parquet").is_file() else None
+    run = load_run(folder) if folder is not None else None
+    seed = run.seed if run is not None else options.seed
+    replay = ParquetReplay(BYBIT, seed=seed, folder=market)
+    run = _resumed(run) if run is not None else _opened(options, replay)
+    config = VenueConfig(
+        uid=run.uid,
+        start_ns=run.opened_market_ns,
+        balances={Coin("USDT"): parse_positive(run.equity, "equity")},
+    )
+    core = VenueCore(config, replay, seed=seed)
+    if run.core is not None:
+        core.load(run.core)
+    clock = VenueClock(run.start_market_ns, run.start_wire_ns, Decimal(run.speed))
+    venue = PaperVenue(
+        core,
+        clock,
+        VenueKey(run.api_key, run.api_secret),
+        latency_s=options.latency_ms / 1000,
+        faults=read_plan(options.faults_file),
+    )
+    return venue, run
+
+
+def _opened(options: PaperOptions, replay: Replay) -> Run:
+    start = (
+        replay.start_ns + (replay.end_ns - replay.start_ns) // 4
+        if options.from_date is None
+        else parse_date(options.from_date)
+    )
+    if not replay.start_ns <= start < replay.end_ns:
+        raise InputError("The date lies outside the data.", field="from", next_step="Choose one within it.")
+    parse_positive(options.speed, "speed")
+    return new_run(
+        seed=options.seed,
+        start_market_ns=start,
+        wire_ns=time_ns(),
+        speed=options.speed,
+        equity=options.equity,
+    )
+
+
+def _resumed(run: Run) -> Run:
+    now = time_ns()
+    if run.core is None or now - run.stored_wire_ns <= PAUSE_KEPT_NS:
+        return run
+    stopped = run.core["now_ns"]
+    assert isinstance(stopped, int), "the core's dump names its time"
+    return replace(run, start_market_ns=stopped, start_wire_ns=now)
+
+
+def ready_line(venue: PaperVenue, urls: BybitUrls) -> dict[str, object]:
+    """What a client needs to trade here, and the desk's clocks to agree with it."""
+    return {
+        "venue": "bybit",
+        "rest": urls.rest,
+        "ws_public": urls.ws_public,
+        "ws_private": urls.ws_private,
+        "ws_trade": urls.ws_trade,
+        "api_key": venue.key.api_key,
+        "api_secret": venue.key.api_secret,
+        "passphrase": "",
+        "uid": venue.core.config.uid,
+        "start_market_ns": venue.clock.start_market_ns,
+        "start_wire_ns": venue.clock.start_wire_ns,
+        "speed": str(venue.clock.speed),
+    }
+
+
+async def serve(options: PaperOptions, ready: Ready) -> None:
+    """Serve one paper venue until cancelled; `ready` is called once, when clients may connect."""
+    venue, run = prepare(options)
+    async with listening(venue, options.port) as urls:
+        folder = options.data_dir
+        if folder is None:
+            ready(ready_line(venue, urls))
+            await anyio.sleep_forever()
+            return
+        save_run(folder, _stored(venue, run))
+        ready(ready_line(venue, urls))
+        try:
+            await _keep(venue, run, folder)
+        finally:
+            save_run(folder, _stored(venue, run))
+
+
+def _stored(venue: PaperVenue, run: Run) -> Run:
+    return replace(run, core=venue.now().dump(), stored_wire_ns=time_ns())
+
+
+async def _keep(venue: PaperVenue, run: Run, folder: Path) -> None:
+    """Store the run once a second while it changes."""
+    stored = -1
+    while True:
+        if venue.version != stored:
+            stored = venue.version
+            await anyio.to_thread.run_sync(save_run, folder, _stored(venue, run))
+        await anyio.sleep(SAVE_EVERY_S)
+
+
+def run_paper(
+    venue: str,
+    port: int = 0,
+    from_date: str | None = None,
+    speed: str = "1",
+    data_dir: Path | None = None,
+    equity: str = "100000",
+    latency_ms: int = 0,
+    faults_file: Path | None = None,
+    ready: Ready = print,
+) -> None:
+    """Serve one paper venue until the process is told to stop.
+
+    Raises:
+        InputError: an option that cannot be used, or a venue that is not there.
+    """
+    if venue != BYBIT:
+        raise InputError(f"There is no paper venue {venue!r}.", field="venue", allowed=BYBIT)
+    options = PaperOptions(port, from_date, speed, data_dir, equity, latency_ms, faults_file)
+    anyio.run(_serve_until_signal, options, ready)
+
+
+async def _serve_until_signal(options: PaperOptions, ready: Ready) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve, options, ready)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                tasks.cancel_scope.cancel()
+                return
