@@ -44,7 +44,8 @@ def trade(
         state: The account before.
         deltas: Base coins to buy (+) or sell (-) per instrument; a spot purchase receives its fee less.
         fee: Rates to pay: the base coin of a spot purchase, else the quote coin.
-        repay: Repay debt of every coin that spot trades touched from what its wallet has, as an exit does.
+        repay: Repay debt of every coin that spot trades touched from what its wallet has, and sell coins
+            that open orders reserve, as an exit does.
 
     Raises:
         MissingDataError: an instrument, a price or a fee that is needed is absent.
@@ -100,13 +101,17 @@ class _Wallet:
         return max(ZERO, self.held - self.locked)
 
     def pay(self, amount: Decimal) -> None:
-        """Take coins out; what is not free is lent first, except what only rounding left over."""
+        """Take coins out; what is not free is lent first, unless only rounding is missing."""
         lent = amount - self.free
         if lent <= amount * _ROUNDING:
             self.held -= min(amount, self.free)
             return
         self.held += lent - amount
         self.debt += lent
+
+    def unlock(self, amount: Decimal) -> None:
+        """Free up to `amount` coins for a sale that closes: the order that reserved them is cancelled."""
+        self.locked = max(ZERO, min(self.locked, self.held - amount))
 
     def repay(self) -> None:
         """Give back what is free."""
@@ -148,6 +153,8 @@ class _Book:
             quote.pay(delta * price)
             base.held += delta * kept
         else:
+            if repay:
+                base.unlock(-delta)
             base.pay(-delta)
             quote.held -= delta * price * kept
         if repay:

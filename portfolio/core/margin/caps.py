@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 
 from portfolio.core.decimals import ZERO
+from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.apply import Fee, trade
+from portfolio.core.margin.lookups import instrument_of
 from portfolio.core.margin.pairing import add_deltas, deltas_to, leg_price_usd
 from portfolio.core.margin.results import Breach, PairMargin
 from portfolio.core.margin.state import MarginState
@@ -28,8 +30,13 @@ def size_of(legs: PairLegs) -> Decimal:
 
 
 def without(state: MarginState, pairs: Collection[PairSpec], legs: Legs) -> MarginState:
-    """The account with these pairs closed, free of charge and repaid."""
+    """The account with these pairs closed, free of charge and repaid; never sells more than is there."""
     deltas = add_deltas(deltas_to(pair, legs[pair.pair_id], ZERO) for pair in pairs)
+    wallets = {row.coin: max(ZERO, row.wallet) for row in state.balances}
+    for instrument_id, delta in deltas.items():
+        instrument = instrument_of(state, instrument_id)
+        if instrument.kind is InstrumentKind.SPOT:
+            deltas[instrument_id] = max(delta, -wallets.get(instrument.base, ZERO))
     return trade(state, deltas, fee=Fee.NONE, repay=True)
 
 

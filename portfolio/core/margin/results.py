@@ -1,5 +1,6 @@
 """What the what-if answers: values of `MarginSim`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -71,8 +72,9 @@ class Simulation:
 
     before: MarginFigures
     after: MarginFigures
-    #: The state behind `after`.
+    #: The state behind `after`, and what every pair holds in it (a spot purchase arrives without its fee).
     state: MarginState
+    legs: Mapping[PairId, PairLegs]
     #: After the change, in the order of the pairs given.
     pairs: tuple[PairMargin, ...]
     #: After the change, worst health first.

@@ -136,6 +136,7 @@ class MarginSim:
             before=self.rule(state, extrapolate=True).figures,
             after=valuation.figures,
             state=after,
+            legs=held,
             pairs=pair_margins(self.rule, after, valuation, pairs, held),
             stresses=tuple(sorted(results, key=lambda row: row.figures.health_score)),
             breaches=tuple(breaches),
