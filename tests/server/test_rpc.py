@@ -45,6 +45,7 @@ async def serving(path: Path, desk: SampleDesk, limits: RpcLimits | None = None)
     async with anyio.create_task_group() as tasks:
         await tasks.start(server.serve, path)
         yield
+        await anyio.wait_all_tasks_blocked()  # the server has seen its clients leave
         tasks.cancel_scope.cancel()
 
 

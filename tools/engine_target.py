@@ -1,0 +1,113 @@
+"""The engine's own allocation: which pairs, how large, after band and costs. The desk checks it again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import anyio.to_thread
+
+from portfolio.core.decimals import ZERO
+from portfolio.core.errors import MissingDataError
+from portfolio.core.hysteresis import band_edge
+from portfolio.core.margin.sim import MarginSim
+from portfolio.core.names import Coin, PairId
+from portfolio.core.selection import Candidate, Selection
+from portfolio.core.sizing import BookSize, SizingInput, size_book
+from portfolio.service import DeskService, DeskSnapshot, Principal, WantedTarget
+from tools.book import figures, reference_price
+from tools.ranking import rank
+from tools.results import usd
+
+_HOURS_A_YEAR = 24 * 365
+_QUOTE = Coin("USDT")
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What the engine wants to change, and why it leaves the rest."""
+
+    targets: tuple[WantedTarget, ...]
+    reasons: tuple[tuple[PairId, str], ...]
+    #: The best pair that a gate stopped, in one line; None when none was.
+    best_rejected: str | None
+    #: What keeps the book from being larger.
+    binding: str
+
+
+async def engine_target(
+    desk: DeskService, principal: Principal, snapshot: DeskSnapshot, exclude: frozenset[str]
+) -> Allocation:
+    """Select, weigh, size, and leave what is inside the band.
+
+    Raises:
+        MissingDataError: an input is not there.
+    """
+    found, selection = await rank(desk, principal, snapshot)
+    weights = {pair: weight for pair, weight in selection.weights.items() if pair not in exclude}
+    given = _sizing_input(snapshot, found, selection, weights)
+    size = await anyio.to_thread.run_sync(size_book, weights, given)
+    return _gated(snapshot, found, selection, size, exclude)
+
+
+def _sizing_input(
+    snapshot: DeskSnapshot,
+    found: tuple[Candidate, ...],
+    selection: Selection,
+    weights: Mapping[PairId, float],
+) -> SizingInput:
+    totals, state = figures(snapshot), snapshot.state
+    if totals is None or state is None:
+        raise MissingDataError("The account has not been read yet.", field="account", next_step="Wait.")
+    borrow = state.tables.borrow.get(_QUOTE)
+    if borrow is None:
+        raise MissingDataError("The borrow rate of USDT is unknown.", field="borrow", next_step="Wait.")
+    pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
+    prices = {pair_id: reference_price(snapshot, spec.lead_leg) for pair_id, spec in pairs.items()}
+    # Scores are net of borrowing; sizing weighs the carry before it against the cost of one more dollar.
+    borrowing = {candidate.pair_id: candidate.facts.borrow_apr for candidate in found}
+    scores = {score.pair_id: score for score in selection.scores}
+    total = sum(weights.values())
+    carry = sum(weight * (scores[pair].net_carry_apr + borrowing[pair]) for pair, weight in weights.items())
+    return SizingInput(
+        sim=MarginSim(),
+        limits=snapshot.limits,
+        state=state,
+        pairs=pairs,
+        legs=snapshot.legs,
+        prices={pair_id: price for pair_id, price in prices.items() if price is not None},
+        total_equity=totals.total_equity,
+        carry_apr=carry / total if total > 0 else 0.0,
+        borrow_apr=float(borrow.hourly_rate) * _HOURS_A_YEAR,
+    )
+
+
+def _gated(
+    snapshot: DeskSnapshot,
+    found: tuple[Candidate, ...],
+    selection: Selection,
+    size: BookSize,
+    exclude: frozenset[str],
+) -> Allocation:
+    held = {candidate.pair_id: candidate.held_usd for candidate in found}
+    targets, reasons = [], list(selection.excluded.items())
+    for pair_id, target in size.targets_usd.items():
+        if pair_id in exclude:
+            continue
+        gated = band_edge(held.get(pair_id, ZERO), target, snapshot.limits.trade)
+        if gated.changed:
+            targets.append(WantedTarget(pair_id, _cents(gated.notional_usd)))
+        else:
+            reasons.append((pair_id, gated.why))
+    reasons += [(PairId(name), "excluded by you") for name in sorted(exclude)]
+    return Allocation(tuple(targets), tuple(reasons), _best_rejected(selection), size.binding)
+
+
+def _cents(value: Decimal) -> Decimal:
+    return Decimal(usd(value))
+
+
+def _best_rejected(selection: Selection) -> str | None:
+    for score in selection.scores:
+        if score.pair_id in selection.excluded:
+            return f"{score.pair_id}: {selection.excluded[score.pair_id]}"
+    return next((f"{pair}: {why}" for pair, why in sorted(selection.excluded.items())), None)

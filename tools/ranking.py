@@ -1,0 +1,56 @@
+"""The selector's answer for a snapshot: what `get_market_scores` shows and `engine_target` starts from."""
+
+import anyio.to_thread
+
+from portfolio.core.candidates import CandidateInput, candidates, perpetuals
+from portfolio.core.carry import DAY_NS
+from portfolio.core.errors import MissingDataError
+from portfolio.core.names import InstrumentId
+from portfolio.core.selection import Candidate, Selection, UniverseSelector
+from portfolio.service import DeskService, DeskSnapshot, Principal
+from tools.book import reference_price
+
+#: Days of settlements that scores look at, with room for the 30-day window.
+HISTORY_DAYS = 45
+
+
+async def rank(
+    desk: DeskService, principal: Principal, snapshot: DeskSnapshot
+) -> tuple[tuple[Candidate, ...], Selection]:
+    """Candidates of every pair and the selection among them.
+
+    Raises:
+        MissingDataError: instruments or risk tables were not read yet, or something held has no price.
+    """
+    state = snapshot.state
+    if state is None:
+        raise MissingDataError(
+            f"Scores need complete data; missing or too old: {', '.join(snapshot.stale) or 'the account'}.",
+            field="data",
+            next_step="Call get_portfolio for the ages and try again.",
+        )
+    pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
+    since = snapshot.market_ns - HISTORY_DAYS * DAY_NS
+    history = {}
+    for leg in sorted(perpetuals(pairs, state.instruments)):
+        rows = await desk.settlements(principal, leg, since)
+        history[leg] = tuple(row for row in rows if row.market_ns <= snapshot.market_ns)
+    used: set[InstrumentId] = {leg for pair in pairs.values() for leg in (pair.long_leg, pair.short_leg)}
+    prices = {leg: reference_price(snapshot, leg) for leg in used}
+    given = CandidateInput(
+        pairs=pairs,
+        legs=snapshot.legs,
+        instruments=state.instruments,
+        settlements=history,
+        quotes=snapshot.quotes,
+        funding=snapshot.funding,
+        tables=state.tables,
+        reference_prices={leg: price for leg, price in prices.items() if price is not None},
+    )
+    selector = UniverseSelector(snapshot.limits.book, snapshot.limits.trade)
+
+    def work() -> tuple[tuple[Candidate, ...], Selection]:
+        found = candidates(given)
+        return found, selector.select(found, snapshot.market_ns)
+
+    return await anyio.to_thread.run_sync(work)
