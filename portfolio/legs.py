@@ -35,6 +35,8 @@ SETTLE_NS = 10 * SECOND_NS
 #: A resting order is looked at this often.
 REST_NS = SECOND_NS // 4
 PAUSE_SECONDS = 0.25
+#: After an order that took nothing. Five of these stay inside the guard's naked-leg limit.
+EMPTY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,12 @@ class LegSender:
         if not await self._submit(request, failures):
             return
         row = await self._kit.worker.settled(request.client_order_id, timeout_ns=SETTLE_NS)
-        if row.state not in OPEN_STATES:
-            failures.judge(row)
+        if row.state in OPEN_STATES:
+            return
+        failures.judge(row)
+        if row.filled == 0:
+            # Our price was probably old: give the market a moment to be seen as it is.
+            await self.pause(EMPTY_SECONDS)
 
     async def rest(self, draft: Draft, failures: Failures) -> None:
         """Send an order that rests; it is attended afterwards."""

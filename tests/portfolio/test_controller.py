@@ -1,0 +1,176 @@
+"""The controller from an approved intent to its end, on a real venue core under a virtual clock."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from exchanges.paper.commands import RejectNext, Shock
+from portfolio.core.intents import Intent, IntentStatus
+from portfolio.core.limits import MINUTE_NS, SECOND_NS, RiskLimits, TradeLimits
+from portfolio.core.names import Coin
+from portfolio.core.orders import OrderClass, OrderRequest
+from portfolio.operations import MoveMode
+from tests.portfolio.rig import Settings, spot
+from tests.portfolio.trading_desk import Trader, trading
+
+D = Decimal
+SLICED = RiskLimits(trade=TradeLimits(slice_notional_max=D(2000)))
+DUST = D("0.1")
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+async def until_final(trader: Trader, intent: Intent, *, seconds: int = 3600) -> IntentStatus:
+    """Run the controller until the intent has ended."""
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(trader.controller.run)
+        with anyio.fail_after(seconds):
+            await trader.ended(intent)
+        tasks.cancel_scope.cancel()
+    return trader.status(intent)
+
+
+def hedged(trader: Trader, coin: str, quantity: str) -> bool:
+    held, short = trader.sides(coin)
+    return short == -D(quantity) and abs(held - D(quantity)) < DUST
+
+
+@pytest.mark.anyio
+async def test_an_approved_intent_is_brought_to_its_targets_and_done() -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        intent = trader.approve(("SOL", "0", "10"), ("ETH", "0", "1"), ("DOGE", "0", "10000"))
+        assert await until_final(trader, intent) is IntentStatus.DONE
+        assert hedged(trader, "SOL", "10")
+        assert hedged(trader, "ETH", "1")
+        assert hedged(trader, "DOGE", "10000")
+
+
+@pytest.mark.anyio
+async def test_an_approval_is_looked_at_when_nudged_and_not_at_the_next_interval_only() -> None:
+    async with trading(mode=MoveMode.URGENT) as trader, anyio.create_task_group() as tasks:
+        await tasks.start(trader.controller.run)
+        await anyio.sleep(40)
+        started = trader.rig.clocks.wire_ns()
+        intent = trader.approve(("SOL", "0", "10"))
+        trader.controller.nudge()
+        with anyio.fail_after(30):
+            await trader.ended(intent)
+        assert trader.rig.clocks.wire_ns() - started < 30 * SECOND_NS
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_without_a_nudge_an_approval_is_found_at_the_next_interval() -> None:
+    async with trading(mode=MoveMode.URGENT) as trader, anyio.create_task_group() as tasks:
+        await tasks.start(trader.controller.run)
+        await anyio.sleep(40)
+        intent = trader.approve(("XRP", "0", "1000"), room="0.02")
+        with anyio.fail_after(6 * 60):
+            await trader.ended(intent)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_in_a_swap_the_new_pair_never_gets_ahead_of_the_old_one() -> None:
+    async with trading(Settings(usdt=D(40_000)), limits=SLICED, mode=MoveMode.URGENT) as trader:
+        await trader.hold("SOL", "100")
+        intent = trader.approve(("SOL", "100", "0"), ("ETH", "0", "5"), intent_id="i2")
+        ahead: list[tuple[Decimal, Decimal]] = []
+
+        def look(orders: Sequence[OrderRequest]) -> None:
+            for order in orders:
+                if order.order_class is OrderClass.ENTRY:
+                    entered = (trader.progress(intent, "ETH").lead.most) / 5
+                    left = trader.progress(intent, "SOL").hedge.done / 100
+                    ahead.append((entered, left))
+
+        trader.rig.exchange.on_place = look
+        assert await until_final(trader, intent) is IntentStatus.DONE, trader.note(intent)
+        assert hedged(trader, "SOL", "0")
+        assert hedged(trader, "ETH", "5")
+        assert len(ahead) > 2
+        assert all(entered <= left + D("0.001") for entered, left in ahead), ahead
+        assert ahead[0][1] < 1
+
+
+@pytest.mark.anyio
+async def test_an_exit_that_cannot_leave_keeps_the_new_pair_out() -> None:
+    async with trading(Settings(usdt=D(40_000)), limits=SLICED, mode=MoveMode.URGENT) as trader:
+        await trader.hold("SOL", "100")
+        intent = trader.approve(("SOL", "100", "0"), ("ETH", "0", "5"), intent_id="i2")
+        trader.rig.exchange.command(RejectNext(spot("SOL"), "170131", "Spot is closed.", 99))
+        assert await until_final(trader, intent) is IntentStatus.STOPPED
+        assert "did not free enough" in trader.note(intent)
+        assert trader.sides("ETH") == (D(0), D(0))
+        assert hedged(trader, "SOL", "100")
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_intent_ends_cancelled_with_what_it_filled_kept_hedged() -> None:
+    async with trading(limits=SLICED, mode=MoveMode.URGENT) as trader:
+        intent = trader.approve(("SOL", "0", "100"))
+        placed: list[str] = []
+
+        def look(orders: Sequence[OrderRequest]) -> None:
+            placed.extend(order.client_order_id for order in orders)
+            if len(placed) == 3:
+                trader.move_intent(intent, IntentStatus.CANCELLING)
+
+        trader.rig.exchange.on_place = look
+        assert await until_final(trader, intent) is IntentStatus.CANCELLED
+        held, short = trader.sides("SOL")
+        assert 0 < -short < 100
+        assert abs(held + short) < DUST
+        assert "the intent is cancelling" in trader.note(intent)
+
+
+@pytest.mark.anyio
+async def test_an_intent_cancelled_before_it_starts_sends_nothing() -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        trader.move_intent(intent, IntentStatus.CANCELLING)
+        assert await until_final(trader, intent) is IntentStatus.CANCELLED
+        assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"fingerprint": "other"}, "outside"), ({"health_after": D("1.5")}, "health fell")],
+)
+async def test_an_approved_intent_whose_world_moved_on_is_void_and_sends_nothing(
+    changes: dict[str, object], words: str
+) -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        made = trader.intent(("SOL", "0", "10"))
+        intent = trader.record(replace(made, **changes))  # type: ignore[arg-type]
+        assert await until_final(trader, intent) is IntentStatus.VOID
+        assert words in trader.note(intent)
+        assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+async def test_a_price_that_runs_away_voids_an_intent_that_still_waits() -> None:
+    async with trading() as trader:
+        intent = trader.intent(("SOL", "0", "10"))
+        trader.propose(intent)
+        trader.rig.exchange.command(Shock({Coin("SOL"): D("1.02")}))
+        assert await until_final(trader, intent) is IntentStatus.VOID
+        assert "moved by" in trader.note(intent)
+
+
+@pytest.mark.anyio
+async def test_an_intent_that_nobody_answers_expires() -> None:
+    async with trading() as trader:
+        made = trader.intent(("XRP", "0", "1000"))
+        soon = trader.rig.clocks.wire_ns() + MINUTE_NS // 4
+        intent = trader.propose(replace(made, expires_wire_ns=soon))
+        assert await until_final(trader, intent) is IntentStatus.EXPIRED
+        assert trader.rig.clocks.wire_ns() >= soon

@@ -1,0 +1,86 @@
+"""The process dies between any two journal calls of a move; the next one continues and repeats nothing."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from portfolio.core.intents import Intent, IntentStatus
+from portfolio.core.limits import RiskLimits, TradeLimits
+from portfolio.operations import MoveMode
+from tests.portfolio.rig import Crash, Rig, Settings, World, world
+from tests.portfolio.trading_desk import Trader, make_trader
+
+D = Decimal
+LIMITS = RiskLimits(trade=TradeLimits(slice_notional_max=D(700)))
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+def trader_on(rig: Rig, mode: MoveMode) -> Trader:
+    return make_trader(rig, LIMITS, mode)
+
+
+async def first_life(made: World, mode: MoveMode, *, before: int | None, after: int | None) -> Intent:
+    """A desk that is told to die at a journal call of its controller's work; it may also finish."""
+    intents: list[Intent] = []
+    try:
+        async with made.desk() as rig:
+            trader = trader_on(rig, mode)
+            intents.append(trader.approve(("SOL", "0", "10")))
+            rig.rails.die_before = None if before is None else rig.rails.calls + before
+            rig.rails.die_after = None if after is None else rig.rails.calls + after
+            while await trader.controller.tick() == 0:
+                if trader.status(intents[0]).final:
+                    break
+    except* Crash:
+        pass
+    return intents[0]
+
+
+async def next_life(made: World, intent: Intent, mode: MoveMode) -> None:
+    """A new desk on the same journal finishes the intent, and the venue agrees with the journal."""
+    async with made.desk() as rig:
+        trader = trader_on(rig, mode)
+        with anyio.fail_after(600):
+            while not trader.status(intent).final:
+                await trader.controller.tick()
+        assert trader.status(intent) is IntentStatus.DONE, trader.note(intent)
+        held, short = trader.sides("SOL")
+        assert short == -10
+        assert 0 <= 10 - held < D("0.05")
+        assert trader.progress(intent, "SOL").violation() is None
+        placed = made.exchange.placed
+        assert len(placed) == len(set(placed))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", range(3, 39, 3))
+@pytest.mark.parametrize("committed", [False, True])
+async def test_an_urgent_entry_continues_after_a_crash(tmp_path: Path, call: int, committed: bool) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings()) as made:
+        before, after = (None, call) if committed else (call, None)
+        intent = await first_life(made, MoveMode.URGENT, before=before, after=after)
+        await next_life(made, intent, MoveMode.URGENT)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", range(4, 40, 6))
+async def test_a_resting_entry_continues_after_a_crash(tmp_path: Path, call: int) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings()) as made:
+        intent = await first_life(made, MoveMode.NORMAL, before=None, after=call)
+        await next_life(made, intent, MoveMode.NORMAL)
+
+
+@pytest.mark.anyio
+async def test_a_crash_behind_the_venue_is_resolved_before_anything_is_sent(tmp_path: Path) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings()) as made:
+        made.exchange.die_after_place = True
+        intent = await first_life(made, MoveMode.URGENT, before=None, after=None)
+        made.exchange.die_after_place = False
+        await next_life(made, intent, MoveMode.URGENT)
