@@ -48,6 +48,7 @@ from portfolio.core.orders import (
 from portfolio.core.risk import RiskTables
 from portfolio.ports import Clocks, Credentials, MarketSnapshot, VenueTraits
 
+_REMEMBERED_MAX = 4096
 _TOO_MANY = Rejected("10006", "Too many visits. Exceeded the API Rate Limit.")
 _TOO_LATE = Rejected("10002", "invalid request, please check your server timestamp or recv_window param.")
 
@@ -320,8 +321,15 @@ class MemoryExchange:
             fault,
         )
         if isinstance(outcome, Accepted):
-            self._accepted_ns[order.client_order_id] = self._clocks.wire_ns()
+            self._remember(order.client_order_id)
         return outcome
+
+    def _remember(self, client_order_id: ClientOrderId) -> None:
+        """When an order became known; old ones have long been visible and are forgotten."""
+        if len(self._accepted_ns) >= _REMEMBERED_MAX:
+            for key in list(self._accepted_ns)[: _REMEMBERED_MAX // 2]:
+                del self._accepted_ns[key]
+        self._accepted_ns[client_order_id] = self._clocks.wire_ns()
 
     def _do(self, command: Command, fault: RequestFault | None) -> Outcome:
         if fault is RequestFault.REJECT:

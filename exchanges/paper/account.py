@@ -10,6 +10,7 @@ from exchanges.paper.commands import (
     Borrow,
     CancelAll,
     CancelOrder,
+    PlaceOrder,
     Repay,
     Reply,
     SetCollateralSwitch,
@@ -106,6 +107,9 @@ def amend(state: State, command: AmendOrder) -> Reply:
     free = state.free(order.locked_coin, besides=order.order_id) if spot else ZERO
     if spot and need > free and not order.borrow:
         return refuse("170131", "Insufficient balance.")
+    more = PlaceOrder("", key, order.side, quantity - order.quantity, price, reduce_only=order.reduce_only)
+    if not spot and more.quantity > 0 and not risk.perpetual_fits(state, more, price):
+        return refuse("110007", "ab not enough for new order")
     new = replace(
         order,
         quantity=quantity,

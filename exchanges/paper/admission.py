@@ -160,6 +160,11 @@ def _check_linear(state: State, command: PlaceOrder, price: Decimal) -> Reply | 
         return None
     if not risk.within_tiers(state, command.instrument_id, command, price):
         return refuse("110090", "Position would exceed the risk limit")
+    if command.price is None:
+        # A market order costs what it meets; its protective price would count a loss that it will not make.
+        price = state.books[command.instrument_id].best(
+            command.side.opposite, state.middle(command.instrument_id)
+        )
     if not risk.perpetual_fits(state, command, price):
         return refuse("110007", "ab not enough for new order")
     return None

@@ -132,9 +132,9 @@ class VenueCore:
         """The book as shown. MADE."""
         return views.book(self._state, instrument_id, depth or self.config.book_levels)
 
-    def ticker(self, instrument_id: InstrumentId) -> Ticker:
-        """Prices and funding outlook of one instrument."""
-        return views.ticker(self._state, instrument_id)
+    def ticker(self, instrument_id: InstrumentId, *, with_book: bool = True) -> Ticker:
+        """Prices and funding outlook of one instrument; bid and ask are None `with_book` False."""
+        return views.ticker(self._state, instrument_id, with_book=with_book)
 
     def usd_price(self, coin: Coin) -> Decimal:
         """USD price at which a coin counts."""
@@ -188,11 +188,11 @@ class VenueCore:
 
     def valuation(self) -> Valuation:
         """The margin rule's full answer, unshifted."""
-        return risk.value(self.margin_state())
+        return risk.value(risk.margin_state(self._state))
 
     def margin_state(self) -> MarginState:
-        """The account in the margin rule's terms."""
-        return risk.margin_state(self._state)
+        """The account in the margin rule's terms, with every price."""
+        return risk.whole_margin_state(self._state)
 
     def open_orders(self, kind: InstrumentKind | None = None) -> tuple[VenueOrder, ...]:
         """Working orders, oldest first."""

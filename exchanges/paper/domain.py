@@ -147,7 +147,7 @@ def market_snapshot(core: VenueCore, depth: int, seen_wire_ns: int) -> MarketSna
         quotes.append(Quote(key, shown.bids, shown.asks, shown.at_ns, seen_wire_ns))
         if instrument.kind is not InstrumentKind.PERPETUAL:
             continue
-        prices = core.ticker(key)
+        prices = core.ticker(key, with_book=False)
         marks.append(Mark(key, prices.mark, prices.index, core.now_ns, seen_wire_ns))
         coins.append(CoinPrice(instrument.base, prices.usd_index, core.now_ns, seen_wire_ns))
         rate, settles_ns, minutes = prices.predicted_rate, prices.next_settlement_ns, prices.interval_minutes

@@ -163,6 +163,8 @@ class ParquetReplay:
         self._series = _load(venue, None if folder is None else str(folder))
         self._seed = seed
         self._hours: dict[tuple[Coin, int], _Hour] = {}
+        self._start_ns = max(row.first_ns for row in self._series.values())
+        self._end_ns = min(row.first_ns + len(row.mark_close) * HOUR_NS for row in self._series.values())
 
     @property
     def coins(self) -> tuple[Coin, ...]:
@@ -172,12 +174,12 @@ class ParquetReplay:
     @property
     def start_ns(self) -> int:
         """Open of the first hour that every coin has."""
-        return max(series.first_ns for series in self._series.values())
+        return self._start_ns
 
     @property
     def end_ns(self) -> int:
         """End of the last hour that every coin has."""
-        return min(series.first_ns + len(series.mark_close) * HOUR_NS for series in self._series.values())
+        return self._end_ns
 
     def last(self, coin: Coin, at_ns: int) -> Decimal:
         """Real at the corners of an hour, made between them."""

@@ -11,7 +11,7 @@ from exchanges.paper.commands import PlaceOrder
 from exchanges.paper.state import State
 from portfolio.core.account import Balance, MarginFigures, Position
 from portfolio.core.decimals import ONE, ZERO
-from portfolio.core.instrument import InstrumentKind
+from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.margin import bybit_uta
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.valuation import Valuation
@@ -39,23 +39,44 @@ def positions(state: State) -> tuple[Position, ...]:
 def margin_state(
     state: State, *, balances: Iterable[Balance] | None = None, orders: Iterable[RestingOrder] = ()
 ) -> MarginState:
-    """The account now, optionally with other balances and with more orders."""
-    held = tuple(state.balance(coin) for coin in state.coins() if coin in state.ledger.balances)
-    perpetuals = tuple(
-        key for key, listing in state.listings.items() if listing.instrument.kind is InstrumentKind.PERPETUAL
-    )
+    """The account now, optionally with other balances and more orders, with the prices that it needs."""
+    held = tuple(row for row in balances or _balances(state) if row.wallet or row.spot_borrow)
+    working = (*_resting(state), *orders)
+    touched = {key for key, row in state.holdings.items() if row.quantity}
+    touched.update(order.instrument_id for order in working)
+    instruments = [state.instrument(key) for key in sorted(touched)]
+    coins = {row.coin for row in held}
+    coins.update(coin for row in instruments for coin in (row.base, row.quote))
     return MarginState(
-        balances=held if balances is None else tuple(balances),
+        balances=held,
         positions=positions(state),
-        orders=(*_resting(state), *orders),
+        orders=working,
         prices=Prices(
-            marks={key: state.mark(key) for key in perpetuals},
-            usd={coin: state.usd(coin) for coin in state.coins()},
+            marks={row.instrument_id: state.mark(row.instrument_id) for row in instruments if _linear(row)},
+            usd={coin: state.usd(coin) for coin in sorted(coins)},
         ),
         tables=state.tables,
-        instruments={key: listing.instrument for key, listing in state.listings.items()},
+        instruments=state.instruments,
         policy=LeveragePolicy(perpetual=state.config.perpetual_leverage, borrow=state.spot_leverage),
     )
+
+
+def whole_margin_state(state: State) -> MarginState:
+    """The account now with every listed price: for who wants to ask "what if" of other instruments."""
+    narrow = margin_state(state)
+    prices = Prices(
+        marks={key: state.mark(key) for key, row in state.instruments.items() if _linear(row)},
+        usd={coin: state.usd(coin) for coin in state.coins()},
+    )
+    return replace(narrow, prices=prices)
+
+
+def _linear(instrument: Instrument) -> bool:
+    return instrument.kind is InstrumentKind.PERPETUAL
+
+
+def _balances(state: State) -> tuple[Balance, ...]:
+    return tuple(state.balance(coin) for coin in state.ledger.balances)
 
 
 def _resting(state: State) -> tuple[RestingOrder, ...]:

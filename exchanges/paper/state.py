@@ -47,6 +47,9 @@ class State:
         self.listings: Mapping[InstrumentId, Listing] = listings(
             coins, {coin: _interval(replay, coin, config.start_ns) for coin in coins}
         )
+        self.instruments: Mapping[InstrumentId, Instrument] = {
+            key: listing.instrument for key, listing in self.listings.items()
+        }
         self.market = Market(replay, seed=seed, grid_ns=config.grid_ns)
         self.books = {
             key: Book(

@@ -73,6 +73,8 @@ class SyntheticReplay:
         self._end_ns = start_ns + hours * HOUR_NS
         self._coins = dict(coins)
         self._nodes: dict[tuple[Coin, int, int], Decimal] = {}
+        #: The latest answer per coin: a venue asks for last, mark and spot of one moment together.
+        self._lasts: dict[Coin, tuple[int, Decimal]] = {}
         self._base = {coin: self._noise(coin, start_ns) for coin in self._coins}
         self._funding = {coin: self._settlements(coin, made) for coin, made in self._coins.items()}
 
@@ -93,9 +95,12 @@ class SyntheticReplay:
 
     def last(self, coin: Coin, at_ns: int) -> Decimal:
         """MADE."""
-        made = self._made(coin, at_ns)
-        wander = (self._noise(coin, at_ns) - self._base[coin]) * made.volatility
-        return made.price * max(_FLOOR, ONE + wander)
+        known = self._lasts.get(coin)
+        if known is None or known[0] != at_ns:
+            made = self._made(coin, at_ns)
+            wander = (self._noise(coin, at_ns) - self._base[coin]) * made.volatility
+            known = self._lasts[coin] = (at_ns, made.price * max(_FLOOR, ONE + wander))
+        return known[1]
 
     def mark(self, coin: Coin, at_ns: int) -> Decimal:
         """MADE: the last price."""

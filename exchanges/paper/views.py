@@ -35,11 +35,11 @@ def book(state: State, key: InstrumentId, depth: int) -> BookView:
     return BookView(key, bids, asks, state.now_ns)
 
 
-def ticker(state: State, key: InstrumentId) -> Ticker:
-    """Prices and, for a perpetual, its funding outlook."""
+def ticker(state: State, key: InstrumentId, *, with_book: bool = True) -> Ticker:
+    """Prices and, for a perpetual, its funding outlook; without the book's top when that is not needed."""
     listing = state.listing(key)
     instrument = listing.instrument
-    top = book(state, key, 1)
+    top = book(state, key, 1) if with_book else BookView(key, (), (), state.now_ns)
     spot = instrument.kind is InstrumentKind.SPOT
     index = state.index(key)
     coming = None if spot else settlement_after(state.replay, instrument.base, state.now_ns)
@@ -102,7 +102,7 @@ def _price(state: State, key: InstrumentId, of: str, at_ns: int) -> Decimal:
 def settlements(
     state: State, key: InstrumentId, since_ns: int, until_ns: int | None
 ) -> tuple[Settlement, ...]:
-    """Settled funding with prices of its instant, up to now; also from before the run if the replay has it."""
+    """Settled funding with prices of its instant, up to now; from before the run too where there is data."""
     instrument = state.instrument(key)
     coin = instrument.base
     until = state.now_ns if until_ns is None else min(until_ns, state.now_ns)
