@@ -24,6 +24,12 @@ LEVELS_MAX = 400
 #: Share of the first level's size that trades against a side per grid time, on average.
 FLOW = Decimal("0.6")
 
+#: A drawn byte as a share of the usual size, 0.6 to 1.4; and how much larger the n-th level is.
+_WEIGHTS = tuple(
+    Decimal("0.6") + (Decimal("0.8") * byte / 255).quantize(Decimal("1e-6")) for byte in range(256)
+)
+_GROWTHS = tuple(ONE + GROWTH * number for number in range(LEVELS_MAX))
+
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
@@ -79,19 +85,19 @@ class Book:
         return self._lots(self._top * FLOW * draw / middle)
 
     def _whole_levels(self, side: Side, middle: Decimal, at_ns: int) -> Iterator[Level]:
-        tick = self._instrument.tick_size
+        tick, lot = self._instrument.tick_size, self._instrument.lot_size
         first = self.best(side, middle)
         step = max(tick, round_up_to_step(middle * STEP, tick))
+        away = step * side.sign
         bucket = at_ns // self._grid_ns
         base = self._top / middle
         draws = digest(self._seed, "depth", self._instrument.instrument_id, side, bucket, size=64)
         for number in range(LEVELS_MAX):
-            price = first - side.sign * step * number
+            price = first - away * number
             if price <= 0:
                 return
-            draw = Decimal(draws[number % 64]) / 255
-            size = base * (Decimal("0.6") + draw * Decimal("0.8")) * (ONE + GROWTH * number)
-            yield Level(price, max(self._instrument.lot_size, self._lots(size)))
+            size = base * _WEIGHTS[draws[number % 64]] * _GROWTHS[number]
+            yield Level(price, max(lot, size // lot * lot))
 
     def _gone(self, side: Side, at_ns: int) -> Decimal:
         taken = self.consumed.get(side)
