@@ -38,7 +38,8 @@ from portfolio.core.orders import (
 from portfolio.core.pairs import PairSpec
 from portfolio.core.risk import LeveragePolicy
 from portfolio.journal.open import open_journal
-from portfolio.ports import EmergencyLog, Journal
+from portfolio.journal.sql import SqlJournal
+from portfolio.ports import EmergencyLog
 from portfolio.view import AccountView
 from portfolio.worker import EntryVeto, OrderResult, RebalanceWorker
 
@@ -163,6 +164,7 @@ class Settings:
     guard: bool = True
     emergency: EmergencyLog | None = None
     recovered: bool = True
+    broken: str | None = None
 
 
 @dataclass
@@ -171,7 +173,7 @@ class Rig:
 
     clocks: LoopClocks
     exchange: WatchedExchange
-    journal: Journal
+    journal: SqlJournal
     rails: Rails
     view: AccountView
     guard: Watchman
@@ -179,7 +181,17 @@ class Rig:
     bookkeeper: Bookkeeper
     instruments: dict[InstrumentId, Instrument]
     stop: Callable[[], None]
+    #: References when the venue opened: for orders that must be the same in every life of a desk.
+    opening: dict[InstrumentId, Decimal]
     sliced: dict[tuple[IntentId, InstrumentId], int] = field(default_factory=dict)
+
+    def disk(self, *, fails: bool) -> None:
+        """Let the journal's database refuse to write, for real."""
+        connection = self.journal._connection
+        assert connection is not None
+        connection.exec_driver_sql(f"PRAGMA query_only = {int(fails)}")
+        if connection.in_transaction():
+            connection.rollback()
 
     def price(self, instrument_id: InstrumentId, side: Side, beyond: Decimal = Decimal("0.005")) -> Decimal:
         """A limit that surely trades, on a tick."""
@@ -336,6 +348,7 @@ class World:
         self.clocks = LoopClocks(start_wire_ns=START_NS, start_market_ns=START_NS)
         replay = SyntheticReplay(seed=7, start_ns=START_NS - HOUR_NS, hours=48)
         config = VenueConfig(uid=UID, start_ns=START_NS, balances={Coin("USDT"): settings.usdt})
+        self.opening: dict[InstrumentId, Decimal] = {}
         self.core = VenueCore(config, replay, seed=7)
         self.exchange = WatchedExchange(self.core, self.clocks, settings.faults, settings.options)
 
@@ -359,7 +372,7 @@ class World:
         finally:
             journal.close()
 
-    async def _assemble(self, journal: Journal, stop: Callable[[], None]) -> Rig:
+    async def _assemble(self, journal: SqlJournal, stop: Callable[[], None]) -> Rig:
         instruments = {one.instrument_id: one for one in await self.exchange.instruments()}
         view = AccountView(
             account=ACCOUNT,
@@ -369,7 +382,9 @@ class World:
             policy=LeveragePolicy(),
         )
         view.load_market(await self.exchange.market())
+        self.opening = self.opening or {key: view.reference_price(key) for key in instruments}
         rails, guard = Rails(), Watchman()
+        rails.broken = self.settings.broken
         veto: EntryVeto | None = guard if self.settings.guard else None
         worker = RebalanceWorker(
             exchange=self.exchange,
@@ -388,7 +403,17 @@ class World:
         )
         bookkeeper = Bookkeeper(exchange=self.exchange, worker=worker, view=view, clocks=self.clocks)
         return Rig(
-            self.clocks, self.exchange, journal, rails, view, guard, worker, bookkeeper, instruments, stop
+            self.clocks,
+            self.exchange,
+            journal,
+            rails,
+            view,
+            guard,
+            worker,
+            bookkeeper,
+            instruments,
+            stop,
+            self.opening,
         )
 
 
