@@ -1,0 +1,170 @@
+"""What must be true of the venue at every moment, whatever happened: checked against its own records.
+
+1. Nothing twice: the venue never sees one of our ids again.
+2. 0 <= hedge done <= lead done <= planned, for every operation, in its own direction, net of fees paid in
+coin.
+3. No naked leg beyond its limit while a desk lives.
+4. No ENTRY without an approval that the operator signed.
+5. The journal explains every fill: planned before it happened, booked once, and nothing else is booked.
+"""
+
+from collections import defaultdict
+from decimal import Decimal
+
+from exchanges.paper.rows import Execution, ExecutionType
+from portfolio.core.decimals import ZERO
+from portfolio.core.increments import naked_tolerance
+from portfolio.core.intents import Target
+from portfolio.core.limits import SECOND_NS
+from portfolio.core.names import ClientOrderId, InstrumentId, IntentId, PairId
+from portfolio.core.orders import OrderClass
+from portfolio.core.pairs import PairSpec
+from server.simulation.world import START_NS, World
+
+#: The guard acts after 5 s; then an unknown order may take a deadline, skew and lag to be resolved, and the
+#: closing order a few round trips.
+NAKED_MAX_NS = 20 * SECOND_NS
+
+
+class Invariants:
+    """Watches one world. `violations` is what it saw, in order, at most a few of each kind."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.violations: list[str] = []
+        self.naked_max_ns = 0
+        self._seen = 0
+        self._naked_since: dict[PairId, int] = {}
+        self._done: defaultdict[tuple[IntentId, PairId, InstrumentId], Decimal] = defaultdict(lambda: ZERO)
+        self._held: defaultdict[InstrumentId, Decimal] = defaultdict(lambda: ZERO)
+        self._fills: set[str] = set()
+        world.venue.on_moved = self.check
+        world.venue.on_duplicate = lambda key: self._add(f"sent twice: {key}")
+
+    def _add(self, text: str) -> None:
+        if len(self.violations) < 20:
+            seconds = (self._world.clocks.wire_ns() - START_NS) / SECOND_NS
+            self.violations.append(f"{seconds:.3f} s: {text}")
+
+    # --- at every moment ----------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Look at every execution since the last look, and at every pair's net delta."""
+        executions = self._world.venue.core.executions()
+        for execution in executions[self._seen :]:
+            self._check_execution(execution)
+        self._seen = len(executions)
+        self._check_naked()
+
+    def _check_execution(self, execution: Execution) -> None:
+        if execution.kind is not ExecutionType.FUNDING:
+            self._held[execution.instrument_id] += self._change(execution)
+        key = execution.order_link_id
+        if not key or execution.kind is not ExecutionType.TRADE:
+            return
+        row = self._world.journal.order(ClientOrderId(key))
+        if row is None:
+            self._add(f"the venue filled {key}, which the journal did not plan")
+            return
+        self._fills.add(execution.execution_id)
+        request = row.request
+        if request.order_class is OrderClass.ENTRY:
+            intent = self._world.journal.intent(request.intent_id)
+            if intent is None or intent.approval is None:
+                self._add(f"ENTRY {key} of {request.intent_id} without an approval")
+        self._done[(request.intent_id, request.pair_id, request.instrument_id)] += self._change(execution)
+        self._check_increments(request.intent_id, request.pair_id)
+
+    def _change(self, execution: Execution) -> Decimal:
+        """Base coins that an execution adds, signed, net of a fee taken in the coin."""
+        base = self._world.instruments[execution.instrument_id].base
+        fee = execution.fee if execution.fee_coin == base else ZERO
+        return execution.side.sign * execution.quantity - fee
+
+    def _check_increments(self, intent_id: IntentId, pair_id: PairId) -> None:
+        row = self._world.journal.intent(intent_id)
+        if row is None:
+            # The guard's own operations are checked by the naked-leg limit: both legs go at once.
+            return
+        target = next((t for t in row.intent.targets if t.pair_id == pair_id), None)
+        if target is None:
+            self._add(f"{intent_id} traded {pair_id}, which is not in it")
+            return
+        self._compare(intent_id, self._world.pairs[pair_id], target)
+
+    def _compare(self, intent_id: IntentId, pair: PairSpec, target: Target) -> None:
+        sign = 1 if target.to_quantity > target.from_quantity else -1
+        lead_sign = sign if pair.lead_leg == pair.long_leg else -sign
+        lead = lead_sign * self._done[(intent_id, pair.pair_id, pair.lead_leg)]
+        hedge = -lead_sign * self._done[(intent_id, pair.pair_id, pair.hedge_leg)]
+        planned = abs(target.to_quantity - target.from_quantity)
+        dust = self._tolerance(pair)
+        if lead < 0 or hedge < -dust or hedge > lead + dust or lead > planned + dust:
+            self._add(
+                f"{intent_id} {pair.pair_id}: hedge {hedge} <= lead {lead} <= planned {planned} is broken"
+            )
+
+    def _tolerance(self, pair: PairSpec) -> Decimal:
+        rows = self._world.instruments
+        price = self._world.venue.core.ticker(pair.lead_leg).mark
+        return naked_tolerance(rows[pair.lead_leg], rows[pair.hedge_leg], price, ZERO)
+
+    def net_delta(self, pair: PairSpec) -> Decimal:
+        """The pair's net delta in coins, by every execution of the venue, forced ones included."""
+        return self._held[pair.long_leg] + self._held[pair.short_leg]
+
+    def hedged(self, pair: PairSpec) -> bool:
+        """Whether the pair's net delta is within its tolerance."""
+        delta = self.net_delta(pair)
+        return delta == 0 or abs(delta) <= self._tolerance(pair)
+
+    def _check_naked(self) -> None:
+        now = self._world.clocks.wire_ns()
+        lifeline = self._world.lifeline
+        alive = self._world.assembly is not None and lifeline is not None and not lifeline.dead
+        for pair in self._world.pairs.values():
+            if not alive or self.hedged(pair):
+                self._naked_since.pop(pair.pair_id, None)
+                continue
+            since = self._naked_since.setdefault(pair.pair_id, now)
+            lasted = now - since
+            if lasted > NAKED_MAX_NS >= self.naked_max_ns:
+                self._add(f"{pair.pair_id} is naked by {self.net_delta(pair)} for {lasted / SECOND_NS:.1f} s")
+            self.naked_max_ns = max(self.naked_max_ns, lasted)
+
+    # --- at the end ---------------------------------------------------------------------------------------
+
+    def final(self) -> None:
+        """Everything is quiet: the books must agree, leg by leg and fill by fill."""
+        journal = self._world.journal
+        booked = [row.fill.fill_id for row in journal.fills()]
+        if len(booked) != len(set(booked)):
+            self._add("a fill is booked twice")
+        for missing in sorted(self._fills - set(booked)):
+            self._add(f"fill {missing} is not booked")
+        for foreign in sorted(set(booked) - self._fills):
+            self._add(f"booked fill {foreign} never happened")
+        unsettled = [row.request.client_order_id for row in journal.orders(unsettled_only=True)]
+        if unsettled:
+            self._add(f"orders without an end: {', '.join(unsettled)}")
+        for pair in self._world.pairs.values():
+            self._check_held(pair)
+            if not self.hedged(pair):
+                self._add(f"{pair.pair_id} ends naked by {self.net_delta(pair)}")
+        checked = journal.verify()
+        if not checked.ok:
+            self._add(f"the journal does not verify: {checked.detail}")
+
+    def _check_held(self, pair: PairSpec) -> None:
+        """Executions must add up to what the venue says is held."""
+        core = self._world.venue.core
+        position = core.position(pair.short_leg).position
+        coins = {row.balance.coin: row.balance for row in core.coins(every=True)}
+        wallet = coins[pair.coin]
+        held = {
+            pair.short_leg: ZERO if position is None else position.quantity,
+            pair.long_leg: wallet.wallet - wallet.spot_borrow,
+        }
+        for leg, quantity in held.items():
+            if quantity != self._held[leg]:
+                self._add(f"{leg}: the venue holds {quantity}, its executions say {self._held[leg]}")
