@@ -111,13 +111,19 @@ def ticker_mark(name: InstrumentId, row: Row, at: Stamp) -> Mark:
     return Mark(name, decimal(row, "markPrice"), decimal(row, "indexPrice"), at.market_ns, at.wire_ns)
 
 
-def ticker_funding(name: InstrumentId, row: Row, at: Stamp) -> FundingOutlook:
-    """The running funding estimate of a perpetual's (merged) ticker; its interval is in hours there."""
+def ticker_funding(name: InstrumentId, row: Row, at: Stamp) -> FundingOutlook | None:
+    """The running funding estimate of a perpetual's (merged) ticker; its interval is in hours there.
+
+    None while the venue names no rate or no interval: a guessed interval would be a wrong yield.
+    """
+    rate, hours = decimal_or_none(row, "fundingRate"), decimal_or_none(row, "fundingIntervalHour")
+    if rate is None or hours is None:
+        return None
     return FundingOutlook(
         name,
-        predicted_rate=decimal(row, "fundingRate"),
+        predicted_rate=rate,
         next_settlement_market_ns=integer(row, "nextFundingTime") * MS_NS,
-        interval_minutes=int(decimal(row, "fundingIntervalHour") * 60),
+        interval_minutes=int(hours * 60),
         event_market_ns=at.market_ns,
         seen_wire_ns=at.wire_ns,
     )

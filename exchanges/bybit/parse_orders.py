@@ -133,10 +133,10 @@ def fill(category: str, row: Row) -> Fill | None:
 
 
 def _fee_coin(category: str, row: Row) -> Coin:
-    named = text(row, "feeCurrency")
-    if named:
+    named = row.get("feeCurrency", "")
+    if isinstance(named, str) and named:
         return Coin(named)
-    # Seen empty on linear executions, whose fees are always in the settlement coin.
+    # Seen empty or absent on linear executions, whose fees are always in the settlement coin.
     if category == "linear" and text(row, "symbol").endswith("USDT"):
         return Coin("USDT")
     raise unreadable("execution", "feeCurrency", named)

@@ -71,12 +71,17 @@ class Reads:
         perpetuals = {text(row, "symbol"): row for row in linear.value}
         traded = [(one, (spots if one.kind is InstrumentKind.SPOT else perpetuals)) for one in instruments]
         present = [(one, table[one.symbol]) for one, table in traded if one.symbol in table]
+        outlooks = (
+            parse.ticker_funding(one.instrument_id, row, at)
+            for one, row in present
+            if one.kind is InstrumentKind.PERPETUAL
+        )
         linear_rows = [(one, row) for one, row in present if one.kind is InstrumentKind.PERPETUAL]
         return MarketSnapshot(
             quotes=tuple(parse.ticker_quote(one.instrument_id, row, at) for one, row in present),
             marks=tuple(parse.ticker_mark(one.instrument_id, row, at) for one, row in linear_rows),
             coins=_coin_prices(spots, perpetuals, at),
-            funding=tuple(parse.ticker_funding(one.instrument_id, row, at) for one, row in linear_rows),
+            funding=tuple(one for one in outlooks if one is not None),
         )
 
     async def risk_tables(self, symbols: tuple[str, ...]) -> RiskTables:

@@ -16,7 +16,7 @@ from exchanges.bybit.sign import ApiKey, socket_auth
 from exchanges.bybit.symbols import to_id
 from exchanges.bybit.trade import AUTH_WITHIN_MS
 from exchanges.event_buffer import EventBuffer
-from exchanges.fields import Row, decimal, decimal_or_none, integer, text
+from exchanges.fields import Row, decimal, integer
 from exchanges.stream import Connection
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import Effect, VenueError
@@ -207,8 +207,8 @@ class MarketHandler:
         name = to_id(self._kind.value, symbol)
         mark = ticker_mark(name, row, at)
         self._buffer.put_price(("mark", name), lambda: mark)
-        if decimal_or_none(row, "fundingRate") is not None:
-            funding = ticker_funding(name, row, at)
+        funding = ticker_funding(name, row, at)
+        if funding is not None:
             self._buffer.put_price(("funding", name), lambda: funding)
         self._rates.perpetual(coin, row, at)
 
@@ -249,7 +249,6 @@ class PrivateHandler:
     def take(self, frame: Row) -> None:
         """Handle one frame; answers and pongs are skipped."""
         if isinstance(frame.get("topic"), str):
-            text(frame, "topic")
             for event in private_events(frame, self._clocks.wire_ns()):
                 self._buffer.put_account(event)
 
