@@ -46,6 +46,7 @@ from portfolio.core.orders import (
     Unknown,
 )
 from portfolio.ports import Exchange
+from server.simulation import deterministic
 from tests.exchanges.paper.venues import BTC, BTC_PERP, BTC_SPOT, SOL_PERP, START, USDT, best, venue
 
 WIRE = 1_700_000_000 * SECOND_NS
@@ -385,10 +386,10 @@ async def test_a_deadline_that_passes_on_the_way_is_the_venues_refusal(anyio_bac
 
 
 def trace(seed: int) -> list[object]:
-    """An hour of trouble under trio's virtual clock, everything heard and answered."""
+    """Ten minutes of trouble under trio's virtual clock, everything heard and answered."""
     heard: list[object] = []
 
-    async def hour() -> None:
+    async def day() -> None:
         clocks = LoopClocks(start_wire_ns=WIRE, start_market_ns=START)
         core = venue(seed=seed)
         plan = seeded_plan(seed, core.instruments(), 600 * SECOND_NS)
@@ -413,7 +414,7 @@ def trace(seed: int) -> list[object]:
             exchange.command(Shock({BTC: Decimal("0.95")}))
             tasks.cancel_scope.cancel()
 
-    trio.run(hour, clock=trio.testing.MockClock(autojump_threshold=0))
+    deterministic.run(day, seed=seed)
     return heard
 
 
