@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from portfolio.core.decimals import ZERO, round_down_to_step
+from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
@@ -65,6 +66,9 @@ def size_book(weights: Mapping[PairId, float], given: SizingInput) -> BookSize:
     leaving = {pair: ZERO for pair, legs in given.legs.items() if pair not in shares and legs.hedged > 0}
     if not shares:
         return BookSize(leaving, ZERO, "no_pairs")
+    missing = sorted(set(shares) - set(given.prices))
+    if missing:
+        raise MissingDataError(f"No price of {missing[0]}.", field="prices", next_step="Wait for the venue.")
     if given.total_equity <= 0:
         return BookSize(leaving, ZERO, "equity")
     ceiling, binding = given.total_equity * LEG_EQUITY_MULTIPLE_MAX, "equity"
