@@ -86,5 +86,6 @@ class RiskTables:
     seen_wire_ns: int
     collateral: Mapping[Coin, CollateralTable]
     borrow: Mapping[Coin, BorrowTable]
+    #: Ascending tiers of each perpetual, never empty.
     positions: Mapping[InstrumentId, tuple[PositionTier, ...]]
     fees: Mapping[InstrumentId, FeeRates]

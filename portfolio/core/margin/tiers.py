@@ -67,12 +67,10 @@ def collateral_table(tables: RiskTables, coin: Coin) -> CollateralTable:
 
 
 def collateral_coins(table: CollateralTable, quantity: Decimal) -> Decimal:
-    """Coins of `quantity` that count as margin, bracket by bracket; a negative quantity counts in full.
+    """Coins of a `quantity` > 0 that count as margin, bracket by bracket.
 
     What lies beyond the last bracket counts 0, and so does a coin that is no collateral.
     """
-    if quantity <= 0:
-        return quantity
     if not table.enabled:
         return ZERO
     counted = ZERO

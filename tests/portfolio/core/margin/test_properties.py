@@ -33,7 +33,7 @@ def same(left: MarginFigures, right: MarginFigures) -> bool:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(accounts(), st.booleans())
 def test_the_rule_agrees_with_the_naive_transcription_of_the_sheet(
     state: MarginState, reference: bool
@@ -93,7 +93,7 @@ def test_the_order_of_rows_does_not_matter(state: MarginState, random: Random) -
     assert same(value(state).figures, value(turned).figures)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     accounts(),
     st.dictionaries(st.sampled_from(sorted(INSTRUMENTS)), decimals("-200", "200", 3), max_size=4),
