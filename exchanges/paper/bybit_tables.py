@@ -5,8 +5,9 @@ they do not have is made by a rule that stands at the table, and its name begins
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Decimal
+from types import MappingProxyType
 
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import UnknownNameError
@@ -44,6 +45,8 @@ class Listing:
     half_spread: Decimal
     #: MADE: open interest at 1 x price, in base coins; 0 for spot.
     open_interest: Decimal
+    #: The coin whose rows of the tables below this one follows: usually its own.
+    model: Coin
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +106,35 @@ MADE_SPOT_DEPTH = Decimal("0.5")
 MADE_SPOT_SPREAD = Decimal("1.5")
 
 
-def listings(coins: Iterable[Coin], intervals: Mapping[Coin, int | None]) -> dict[InstrumentId, Listing]:
+def listings(
+    coins: Iterable[Coin],
+    intervals: Mapping[Coin, int | None],
+    models: Mapping[Coin, Coin] = MappingProxyType({}),
+) -> dict[InstrumentId, Listing]:
     """Spot and perpetual of each coin, by instrument id.
+
+    Args:
+        coins: What to list.
+        intervals: Minutes between two settlements.
+        models: MADE coins, each listed by the rows of another one.
 
     Raises:
         UnknownNameError: a coin without a row in the tables.
     """
     found: dict[InstrumentId, Listing] = {}
     for coin in coins:
-        market = _MARKETS.get(coin)
-        if market is None:
+        model = models.get(coin, coin)
+        if model not in _MARKETS:
             raise UnknownNameError(
-                f"The paper venue does not list {coin}.", field="coin", allowed=", ".join(_MARKETS)
+                f"The paper venue does not list {model}.", field="coin", allowed=", ".join(_MARKETS)
             )
-        for listing in (_linear(coin, market, intervals.get(coin)), _spot(coin, market)):
+        for listing in (_linear(coin, model, intervals.get(coin)), _spot(coin, model)):
             found[listing.instrument.instrument_id] = listing
     return found
 
 
-def _linear(coin: Coin, market: _Market, interval_minutes: int | None) -> Listing:
+def _linear(coin: Coin, model: Coin, interval_minutes: int | None) -> Listing:
+    market = _MARKETS[model]
     symbol = f"{coin}USDT"
     return Listing(
         Instrument(
@@ -146,10 +159,12 @@ def _linear(coin: Coin, market: _Market, interval_minutes: int | None) -> Listin
         Decimal(market.top_quote),
         Decimal(market.half_spread),
         Decimal(market.open_interest),
+        model,
     )
 
 
-def _spot(coin: Coin, market: _Market) -> Listing:
+def _spot(coin: Coin, model: Coin) -> Listing:
+    market = _MARKETS[model]
     symbol = f"{coin}USDT"
     most = Decimal(market.spot_max)
     return Listing(
@@ -175,6 +190,7 @@ def _spot(coin: Coin, market: _Market) -> Listing:
         Decimal(market.top_quote) * MADE_SPOT_DEPTH,
         Decimal(market.half_spread) * MADE_SPOT_SPREAD,
         ZERO,
+        model,
     )
 
 
@@ -333,16 +349,16 @@ LIQUIDATION_ORDER: Mapping[Coin, int] = {
 
 def risk_tables(listed: Mapping[InstrumentId, Listing], seen_wire_ns: int = 0) -> RiskTables:
     """All tables for what is listed."""
-    coins = {listing.instrument.base for listing in listed.values()} | {USDT}
+    models = {listing.instrument.base: listing.model for listing in listed.values()} | {USDT: USDT}
     perpetuals = {
-        key: listing.instrument.base
+        key: listing.model
         for key, listing in listed.items()
         if listing.instrument.kind is InstrumentKind.PERPETUAL
     }
     return RiskTables(
         seen_wire_ns=seen_wire_ns,
-        collateral={coin: collateral_table(coin) for coin in sorted(coins)},
-        borrow={coin: borrow_table(coin) for coin in sorted(coins)},
-        positions={key: position_tiers(coin) for key, coin in perpetuals.items()},
+        collateral={coin: replace(collateral_table(models[coin]), coin=coin) for coin in sorted(models)},
+        borrow={coin: replace(borrow_table(models[coin]), coin=coin) for coin in sorted(models)},
+        positions={key: position_tiers(model) for key, model in perpetuals.items()},
         fees={key: LINEAR_FEES if key in perpetuals else SPOT_FEES for key in listed},
     )

@@ -36,3 +36,5 @@ class VenueConfig:
     liquidity: Decimal = Decimal(1)
     #: Coins (besides USDT) that the venue lists; empty = all that the replay has.
     coins: tuple[Coin, ...] = field(default=())
+    #: MADE coins, for load and scale: each is listed by the tables of another coin.
+    models: Mapping[Coin, Coin] = field(default_factory=dict)

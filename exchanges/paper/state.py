@@ -45,7 +45,7 @@ class State:
         self.ended = False
         coins = config.coins or replay.coins
         self.listings: Mapping[InstrumentId, Listing] = listings(
-            coins, {coin: _interval(replay, coin, config.start_ns) for coin in coins}
+            coins, {coin: _interval(replay, coin, config.start_ns) for coin in coins}, config.models
         )
         self.instruments: Mapping[InstrumentId, Instrument] = {
             key: listing.instrument for key, listing in self.listings.items()

@@ -3,9 +3,9 @@ from itertools import pairwise
 
 import pytest
 
-from exchanges.paper.bybit_tables import collateral_table, listings, position_tiers, risk_tables
+from exchanges.paper.bybit_tables import BYBIT, collateral_table, listings, position_tiers, risk_tables
 from portfolio.core.errors import UnknownNameError
-from portfolio.core.instrument import InstrumentKind
+from portfolio.core.instrument import InstrumentKind, instrument_id
 from portfolio.core.names import Coin
 
 COINS = [Coin(name) for name in ("BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "AVAX")]
@@ -67,3 +67,18 @@ def test_every_listed_instrument_has_its_tables() -> None:
 def test_an_unlisted_coin_is_refused_by_name() -> None:
     with pytest.raises(UnknownNameError, match="PEPE"):
         listings([Coin("PEPE")], {})
+
+
+def test_a_made_coin_is_listed_by_the_tables_of_its_model() -> None:
+    made, model = Coin("MADE1"), Coin("SOL")
+    listed = listings([made, model], {made: 480, model: 480}, {made: model})
+    tables = risk_tables(listed)
+    for kind in InstrumentKind:
+        own, like = (listed[instrument_id(BYBIT, kind, f"{coin}USDT")] for coin in (made, model))
+        assert (own.instrument.base, own.instrument.lot_size) == (made, like.instrument.lot_size)
+        assert own.price_limit_x == like.price_limit_x
+    perpetual = instrument_id(BYBIT, InstrumentKind.PERPETUAL, "MADE1USDT")
+    assert tables.positions[perpetual] == position_tiers(model)
+    assert tables.collateral[made].coin == made
+    assert tables.collateral[made].tiers == collateral_table(model).tiers
+    assert tables.borrow[made].tiers == tables.borrow[model].tiers
