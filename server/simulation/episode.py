@@ -25,12 +25,14 @@ from portfolio.service import Principal, ProposalRequest, Scope, WantedTarget
 from server.simulation import deterministic
 from server.simulation.invariants import Invariants
 from server.simulation.lifeline import Killed
-from server.simulation.world import ACCOUNT, EQUITY_USDT, MODE, World
+from server.simulation.world import ACCOUNT, EQUITY_USDT, MODE, START_NS, World
 
 #: Virtual seconds of trading, and of quiet after it.
 BUSY_SECONDS = 150
 QUIET_SECONDS_MAX = 240
 CRASHES_MAX = 4
+#: From START_NS to the next settlement of the made markets (08:00).
+SETTLEMENT_IN_NS = (7 * 60 + 23) * MINUTE_NS
 #: A desk passes about this many gates in a busy episode; crashes are drawn from them.
 GATES = 600
 AGENT = Principal("agent", tuple(scope.value for scope in Scope))
@@ -90,7 +92,8 @@ class Episode:
             else lambda _: NO_FAULTS,
             latency_ns=self._random.choice((0, 20_000_000, 100_000_000)),
             market_speed=speed,
-            hours=24,
+            # Some days begin just before funding settles, when entries have to wait.
+            start_market_ns=START_NS + self._random.choice((0, SETTLEMENT_IN_NS - 40 * SECOND_NS)),
         )
         self._invariants = Invariants(self._world)
         self._crashes = 0

@@ -33,7 +33,11 @@ from server.simulation.lifeline import Killed, Lifeline, mortal
 ACCOUNT = AccountId("bybit:main")
 MODE = "paper"
 UID = "20000001"
-START_NS = 1_735_689_600 * SECOND_NS
+#: 2025-01-01T00:37Z, away from a settlement; episodes shift it.
+START_NS = (1_735_689_600 + 37 * 60) * SECOND_NS
+#: What scores need behind, and what the longest episode needs ahead.
+HISTORY_HOURS = 40 * 24
+FUTURE_HOURS = 24
 EQUITY_USDT = Decimal(100_000)
 COINS = tuple(Coin(name) for name in ("BTC", "ETH", "SOL", "XRP"))
 #: Makes the fault plan of a venue that lists these instruments.
@@ -69,10 +73,23 @@ class WatchedVenue(MemoryExchange):
 class World:
     """What outlives every desk."""
 
-    def __init__(self, *, seed: int, plan: Planner, latency_ns: int, market_speed: int, hours: int) -> None:
-        self.clocks = LoopClocks(start_wire_ns=START_NS, start_market_ns=START_NS, speed=market_speed)
-        config = VenueConfig(uid=UID, start_ns=START_NS, balances={Coin("USDT"): EQUITY_USDT}, coins=COINS)
-        replay = SyntheticReplay(seed=seed, start_ns=START_NS - 40 * 24 * HOUR_NS, hours=40 * 24 + hours)
+    def __init__(
+        self,
+        *,
+        seed: int,
+        plan: Planner,
+        latency_ns: int,
+        market_speed: int,
+        start_market_ns: int = START_NS,
+    ) -> None:
+        self.clocks = LoopClocks(start_wire_ns=START_NS, start_market_ns=start_market_ns, speed=market_speed)
+        config = VenueConfig(
+            uid=UID, start_ns=start_market_ns, balances={Coin("USDT"): EQUITY_USDT}, coins=COINS
+        )
+        past = HISTORY_HOURS * HOUR_NS
+        replay = SyntheticReplay(
+            seed=seed, start_ns=start_market_ns - past, hours=HISTORY_HOURS + FUTURE_HOURS
+        )
         options = MemoryOptions(
             latency_ns=latency_ns,
             visibility_lag_ns=SECOND_NS // 2,
