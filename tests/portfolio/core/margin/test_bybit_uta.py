@@ -1,5 +1,6 @@
 """The Bybit rule against printed examples and captured payloads."""
 
+from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal
 
 import pytest
@@ -271,6 +272,8 @@ def test_borrow_initial_margin_takes_the_larger_of_tier_and_leverage() -> None:
         value(beyond)
     assert refused.value.field == "borrow_quota:USDT"
     assert value(beyond, extrapolate=True).coins[0].borrow_mm == D("20.1")
+    edge = account(balances=(balance("USDT", "0", "200"),), usd={"USDT": "1"}, risk=lent)
+    assert value(edge).coins[0].borrow_mm == 20
 
 
 def test_a_settlement_coin_without_a_balance_row_is_valued_too() -> None:
@@ -309,6 +312,8 @@ def test_a_position_beyond_its_last_tier_is_refused_by_name_unless_extrapolated(
     with pytest.raises(RefusedError) as refused:
         value(state)
     assert refused.value.field == "position_tier:bybit:linear:BTCUSDT"
+    edge = replace(state, positions=(position(perp("BTC"), "80000000", "1"),))
+    assert value(edge) == value(edge, extrapolate=True)
     last = TIERS[-1]
     expected = D(80000001) * (last.maintenance_rate + D("0.00055") * D("0.9")) - last.deduction
     assert value(state, extrapolate=True).figures.maintenance_margin == expected

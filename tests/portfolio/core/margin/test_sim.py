@@ -216,6 +216,10 @@ def test_the_share_of_a_pair_is_measured_against_the_largest_of_book_plan_and_eq
     assert blocked(167)
     assert not blocked(332, plan=200_000)
     assert blocked(334, plan=200_000)
+    # a book of 180 000 beside it: a quarter of 240 000 is 60 000
+    state, legs = desk(held={BTC: "2", ETH: "20"})
+    assert not blocked(399)
+    assert blocked(401)
 
 
 def test_a_narrative_is_capped_over_all_its_pairs() -> None:
@@ -237,6 +241,9 @@ def test_narratives_are_measured_at_the_policys_leverage_not_the_venues() -> Non
     venue = replace(state, positions=tuple(replace(row, leverage=D(100)) for row in state.positions))
     assert SIM.simulate(state, pairs, legs, {BTC: D("1.2")}, limits=limits, stresses=CALM).blocked_by
     assert SIM.simulate(venue, pairs, legs, {BTC: D("1.2")}, limits=limits, stresses=CALM).blocked_by
+    # neither does the leverage of the rest of the book show up in a narrative
+    tight = replace(NOTHING, book=replace(NO_BOOK, narrative_equity_share_max=D("0.05")))
+    assert SIM.simulate(venue, pairs, legs, {SOL: D(10)}, limits=tight, stresses=CALM).allowed
 
 
 def test_entry_lines_are_looser_than_book_lines_and_know_no_caps() -> None:
@@ -318,6 +325,7 @@ def test_a_loan_is_refused_where_nothing_is_lent_beyond_the_quota_and_at_a_high_
     assert found(bare, {spot("SOL"): D(-1)}) == ["borrow_quota:SOL"]
     high = replace(state, policy=LeveragePolicy(borrow=D("1.02")))
     assert found(high) == ["borrow_rate"]
+    assert found(high, {perp("SOL"): D(-10)}) == []
     with pytest.raises(MissingDataError):
         found(replace(state, tables=replace(state.tables, borrow={})))
 
