@@ -37,6 +37,8 @@ REST_NS = SECOND_NS // 4
 PAUSE_SECONDS = 0.25
 #: After an order that took nothing. Five of these stay inside the guard's naked-leg limit.
 EMPTY_SECONDS = 0.5
+#: After a refusal: venues count their limits by the second, and a limit is not a refusal of the order.
+REJECTED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class LegSender:
             case Rejected() as rejected:
                 failures.rejected += 1
                 failures.detail = f"{rejected.venue_code} {rejected.message}".strip()
+                await self.pause(REJECTED_SECONDS)
             case not_sent:
                 failures.unsent += 1
                 failures.detail = not_sent.reason

@@ -9,12 +9,13 @@ import pytest
 from trio.testing import MockClock
 
 from exchanges.paper.commands import RejectNext, Shock
+from portfolio.core.entries import IntentApproved
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import MINUTE_NS, SECOND_NS, RiskLimits, TradeLimits
-from portfolio.core.names import Coin
+from portfolio.core.names import Coin, PairId
 from portfolio.core.orders import OrderClass, OrderRequest
 from portfolio.operations import MoveMode
-from tests.portfolio.rig import Settings, spot
+from tests.portfolio.rig import PAIRS, Settings, spot
 from tests.portfolio.trading_desk import Trader, trading
 
 D = Decimal
@@ -174,3 +175,55 @@ async def test_an_intent_that_nobody_answers_expires() -> None:
         intent = trader.propose(replace(made, expires_wire_ns=soon))
         assert await until_final(trader, intent) is IntentStatus.EXPIRED
         assert trader.rig.clocks.wire_ns() >= soon
+
+
+@pytest.mark.anyio
+async def test_an_intent_that_cannot_be_judged_for_want_of_data_waits_until_its_approval_ends() -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        intent = trader.propose(trader.intent(("SOL", "0", "10")))
+        approval = trader.rig.sign(intent, seconds=20)
+        trader.rig.journal.append([IntentApproved(intent.intent_id, approval)], trader.rig.clocks.wire_ns())
+        trader.rig.view.tables = None
+        assert await until_final(trader, intent) is IntentStatus.STOPPED
+        assert "could not go on in time" in trader.note(intent)
+        assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+async def test_an_intent_that_waits_for_data_can_be_cancelled() -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        intent = trader.approve(("SOL", "9", "0"), ("ETH", "0", "1"))
+        trader.move_intent(intent, IntentStatus.CANCELLING)
+        trader.rig.view.tables = None
+        assert await until_final(trader, intent) is IntentStatus.CANCELLED
+        assert trader.note(intent) == "nothing was sent"
+
+
+@pytest.mark.anyio
+async def test_nothing_starts_before_the_outcomes_of_the_time_before_are_known() -> None:
+    async with trading(Settings(recovered=False), mode=MoveMode.URGENT) as trader:
+        await trader.rig.view.changed()
+        intent = trader.approve(("SOL", "0", "10"))
+        trader.recovered = False
+        assert await trader.controller.tick() > 0
+        assert trader.status(intent) is IntentStatus.EXECUTING
+        assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+async def test_a_flip_leaves_before_it_enters_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = PAIRS[PairId("SOL@bybit")]
+    reverse = replace(
+        forward,
+        pair_id=PairId("SOL@bybit:reverse"),
+        long_leg=forward.short_leg,
+        short_leg=forward.long_leg,
+    )
+    monkeypatch.setitem(PAIRS, reverse.pair_id, reverse)
+    async with trading(mode=MoveMode.URGENT) as trader:
+        await trader.hold("SOL", "10")
+        intent = trader.approve(("SOL:reverse", "0", "10"), ("SOL", "10", "0"), intent_id="i2")
+        assert await until_final(trader, intent) is IntentStatus.DONE, trader.note(intent)
+        held, long = trader.sides("SOL")
+        assert long == 10
+        assert abs(held + 10) < DUST

@@ -12,11 +12,11 @@ from exchanges.paper.faults import FaultPlan, RequestFault
 from portfolio.core.errors import InputError
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import SECOND_NS, RiskLimits, TradeLimits
-from portfolio.core.names import Coin
+from portfolio.core.names import Coin, PairId
 from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
 from portfolio.core.pairs import PairLegs, PairStatus
 from portfolio.operations import MoveEnd, MoveMode, MoveResult
-from tests.portfolio.rig import START_NS, Settings, spot
+from tests.portfolio.rig import PAIRS, START_NS, Settings, perpetual, spot
 from tests.portfolio.trading_desk import Trader, trading
 
 D = Decimal
@@ -319,3 +319,100 @@ async def test_an_engine_moves_its_own_pair_only_and_says_where_it_is() -> None:
         on_lead(trader, 1, lambda: states.append((engine.status(legs), engine.wanted())))
         await move(trader, intent)
         assert states == [(PairStatus.ENTERING, D(5))]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", list(MoveMode))
+async def test_a_reverse_pair_borrows_its_coin_and_buys_it_back(
+    mode: MoveMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reverse = replace(
+        PAIRS[PairId("SOL@bybit")],
+        pair_id=PairId("SOL@bybit:reverse"),
+        long_leg=perpetual("SOL"),
+        short_leg=spot("SOL"),
+    )
+    monkeypatch.setitem(PAIRS, reverse.pair_id, reverse)
+    async with trading() as trader:
+        for intent_id, start, end in (("i1", "0", "20"), ("i2", "20", "0")):
+            intent = trader.approve(("SOL:reverse", start, end), intent_id=intent_id)
+            result = await move(trader, intent, mode, "SOL:reverse")
+            assert result.end is MoveEnd.REACHED, result
+            trader.move_intent(intent, IntentStatus.DONE)
+            held, long = trader.sides("SOL")
+            assert long == D(end)
+            assert abs(held + D(end)) < DUST
+        assert trader.owed("SOL") < DUST
+
+
+@pytest.mark.anyio
+async def test_an_outcome_that_nobody_can_prove_stops_the_move_at_last() -> None:
+    async with trading(Settings(faults=FaultPlan(explicit={1: RequestFault.LOST_ANSWER}))) as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        venue = trader.rig.exchange
+
+        def deaf() -> None:
+            venue.faults = replace(venue.faults, reads_failed=D(1))
+            venue._listeners.disconnect("for good", trader.rig.clocks.wire_ns())
+
+        on_lead(trader, 1, deaf)
+        result = await move(trader, intent)
+        assert result.end is MoveEnd.STOPPED
+        assert "nobody knows" in result.reason
+        assert len(trader.rig.exchange.placed) == 1
+
+
+@pytest.mark.anyio
+async def test_a_resting_lead_is_withdrawn_when_the_guard_takes_the_pair() -> None:
+    async with trading() as trader:
+        intent = trader.approve(("SOL", "0", "100"))
+        engine = trader.engine("SOL")
+        on_lead(trader, 1, lambda: trader.word.held.add(engine.pair.pair_id))
+        assert (await move(trader, intent, MoveMode.NORMAL)).end is MoveEnd.FENCED
+        assert trader.rig.exchange.core.open_orders() == ()
+
+
+@pytest.mark.anyio
+async def test_a_lead_that_cannot_be_taken_back_is_left_to_the_guard_and_said_so() -> None:
+    async with trading() as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        venue = trader.rig.exchange
+        venue.command(RejectNext(spot("SOL"), "170131", "Spot is closed.", 99))
+        on_lead(trader, 2, lambda: venue.command(RejectNext(perpetual("SOL"), "110003", "Closed too.", 99)))
+        result = await move(trader, intent)
+        assert result.end is MoveEnd.STOPPED
+        assert "cannot be taken back" in result.reason
+        assert (result.lead_done, result.hedge_done) == (D(10), D(0))
+
+
+@pytest.mark.anyio
+async def test_a_lead_that_the_venue_refuses_twice_ends_the_move_flat() -> None:
+    async with trading() as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        trader.rig.exchange.command(RejectNext(perpetual("SOL"), "110007", "No money.", 99))
+        result = await move(trader, intent)
+        assert result.end is MoveEnd.STOPPED
+        assert "No money" in result.reason
+        assert len(trader.sent(intent, OrderClass.ENTRY)) == 2
+        assert trader.sides("SOL") == (D(0), D(0))
+
+
+@pytest.mark.anyio
+async def test_the_guards_veto_of_an_entry_ends_the_move_flat() -> None:
+    async with trading() as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        trader.rig.guard.refused[trader.engine("SOL").pair.pair_id] = "health would be 0.79"
+        result = await move(trader, intent)
+        assert result.end is MoveEnd.STOPPED
+        assert "0.79" in result.reason
+        assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+async def test_an_entry_that_would_breach_a_limit_is_not_even_sent() -> None:
+    async with trading(Settings(usdt=D(1000))) as trader:
+        intent = trader.approve(("SOL", "0", "100"))
+        result = await move(trader, intent)
+        assert result.end is MoveEnd.STOPPED
+        assert "margin" in result.reason
+        assert trader.rig.exchange.placed == []

@@ -7,10 +7,11 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
+from exchanges.paper.commands import RejectNext
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import RiskLimits, TradeLimits
 from portfolio.operations import MoveMode
-from tests.portfolio.rig import Crash, Rig, Settings, World, world
+from tests.portfolio.rig import Crash, Rig, Settings, World, spot, world
 from tests.portfolio.trading_desk import Trader, make_trader
 
 D = Decimal
@@ -26,13 +27,21 @@ def trader_on(rig: Rig, mode: MoveMode) -> Trader:
     return make_trader(rig, LIMITS, mode)
 
 
-async def first_life(made: World, mode: MoveMode, *, before: int | None, after: int | None) -> Intent:
+async def first_life(
+    made: World,
+    mode: MoveMode,
+    *,
+    before: int | None,
+    after: int | None,
+    move: tuple[str, str, str] = ("SOL", "0", "10"),
+    intent_id: str = "i1",
+) -> Intent:
     """A desk that is told to die at a journal call of its controller's work; it may also finish."""
     intents: list[Intent] = []
     try:
         async with made.desk() as rig:
             trader = trader_on(rig, mode)
-            intents.append(trader.approve(("SOL", "0", "10")))
+            intents.append(trader.approve(move, intent_id=intent_id))
             rig.rails.die_before = None if before is None else rig.rails.calls + before
             rig.rails.die_after = None if after is None else rig.rails.calls + after
             while await trader.controller.tick() == 0:
@@ -84,3 +93,37 @@ async def test_a_crash_behind_the_venue_is_resolved_before_anything_is_sent(tmp_
         intent = await first_life(made, MoveMode.URGENT, before=None, after=None)
         made.exchange.die_after_place = False
         await next_life(made, intent, MoveMode.URGENT)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", range(10, 26, 2))
+async def test_taking_a_lead_back_continues_after_a_crash(tmp_path: Path, call: int) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings()) as made:
+        made.core.handle(RejectNext(spot("SOL"), "170131", "Spot is closed.", 99), made.clocks.market_ns())
+        intent = await first_life(made, MoveMode.URGENT, before=None, after=call)
+        async with made.desk() as rig:
+            trader = trader_on(rig, MoveMode.URGENT)
+            while not trader.status(intent).final:
+                await trader.controller.tick()
+            assert trader.status(intent) is IntentStatus.STOPPED
+            assert trader.sides("SOL") == (D(0), D(0))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", range(3, 36, 4))
+async def test_an_exit_and_its_repayment_continue_after_a_crash(tmp_path: Path, call: int) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings(usdt=D(5000))) as made:
+        async with made.desk() as rig:
+            await trader_on(rig, MoveMode.URGENT).hold("SOL", "50")
+        intent = await first_life(
+            made, MoveMode.URGENT, before=None, after=call, move=("SOL", "50", "0"), intent_id="i2"
+        )
+        async with made.desk() as rig:
+            trader = trader_on(rig, MoveMode.URGENT)
+            while not trader.status(intent).final:
+                await trader.controller.tick()
+            assert trader.status(intent) is IntentStatus.DONE, trader.note(intent)
+            held, short = trader.sides("SOL")
+            assert short == 0
+            assert 0 <= held < D("0.1")
+            assert trader.owed("USDT") == 0

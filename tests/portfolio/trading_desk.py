@@ -5,15 +5,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from exchanges.paper.commands import Transfer
 from portfolio.controller import PortfolioController
 from portfolio.core.digest import sealed
 from portfolio.core.drift import account_fingerprint
-from portfolio.core.entries import IntentApproved, IntentMoved, IntentProposed
+from portfolio.core.entries import IntentApproved, IntentMoved, IntentProposed, RepaymentMoved
 from portfolio.core.increments import Increments
 from portfolio.core.intents import Intent, IntentStatus, LegBound, Target
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.sim import MarginSim
-from portfolio.core.names import PairId
+from portfolio.core.names import Coin, PairId
 from portfolio.core.orders import OrderClass, Side
 from portfolio.core.reconcile import Course
 from portfolio.engine import ArbitrageEngine
@@ -25,7 +26,7 @@ from portfolio.progress import read_progress, sides_of
 from portfolio.repayment import Repayer
 from portfolio.runner import InlineRunner
 from portfolio.waiting import WaitingRoom
-from tests.portfolio.rig import PAIRS, Rig, Settings, desk, perpetual, spot
+from tests.portfolio.rig import PAIRS, Rig, Settings, desk
 
 
 @dataclass
@@ -52,9 +53,17 @@ class Trader:
     engines: dict[PairId, ArbitrageEngine]
     controller: PortfolioController
     sim: MarginSim
+    #: What the controller is told of the recovery.
+    recovered: bool = True
+
+    @staticmethod
+    def pair_id(coin: str) -> PairId:
+        """`SOL` is SOL@bybit, `SOL:reverse` is SOL@bybit:reverse."""
+        name, _, way = coin.partition(":")
+        return PairId(f"{name}@bybit:{way}" if way else f"{name}@bybit")
 
     def engine(self, coin: str) -> ArbitrageEngine:
-        return self.engines[PairId(f"{coin}@bybit")]
+        return self.engines[self.pair_id(coin)]
 
     def operation(
         self,
@@ -65,7 +74,7 @@ class Trader:
         permit: Permit | None = None,
         optional: bool = True,
     ) -> Operation:
-        pair_id = PairId(f"{coin}@bybit")
+        pair_id = self.pair_id(coin)
         target = next(row for row in intent.targets if row.pair_id == pair_id)
         return Operation(
             operation_id=intent.intent_id,
@@ -93,13 +102,14 @@ class Trader:
         )
 
     def target(self, coin: str, start: str, end: str, *, room: Decimal) -> Target:
+        pair = PAIRS[self.pair_id(coin)]
         growing = Decimal(end) > Decimal(start)
         long, short = (Side.BUY, Side.SELL) if growing else (Side.SELL, Side.BUY)
         bounds = tuple(
             LegBound(leg, self.rig.view.reference_price(leg), self.rig.price(leg, side, room))
-            for leg, side in ((spot(coin), long), (perpetual(coin), short))
+            for leg, side in ((pair.long_leg, long), (pair.short_leg, short))
         )
-        return Target(PairId(f"{coin}@bybit"), Decimal(start), Decimal(end), bounds)
+        return Target(pair.pair_id, Decimal(start), Decimal(end), bounds)
 
     def approve(self, *moves: tuple[str, str, str], intent_id: str = "i1", room: str = "0.01") -> Intent:
         """Propose and approve it at once."""
@@ -156,6 +166,15 @@ class Trader:
         rows = [row.balance for row in self.rig.exchange.core.coins() if row.balance.coin == coin]
         return sum((row.spot_borrow for row in rows), start=Decimal(0))
 
+    def deposit(self, coin: str, quantity: str) -> None:
+        """Somebody pays in."""
+        self.rig.exchange.command(Transfer(Coin(coin), Decimal(quantity)))
+
+    def repaid(self) -> int:
+        """How many repayments the venue carried out."""
+        entries = [row.entry for row in self.rig.journal.read(limit=10_000)]
+        return sum(isinstance(one, RepaymentMoved) and one.status == "done" for one in entries)
+
     def sent(self, intent: Intent, order_class: OrderClass) -> list[OrderRow]:
         rows = self.rig.journal.orders(intent_id=intent.intent_id)
         return [row for row in rows if row.request.order_class is order_class]
@@ -204,10 +223,11 @@ def make_trader(rig: Rig, limits: RiskLimits, mode: MoveMode) -> Trader:
         sim=sim,
         engines=engines,
         waiting=waiting,
-        recovered=lambda: rig.worker.recovered,
+        recovered=lambda: trader.recovered and rig.worker.recovered,
         mode=mode,
     )
-    return Trader(rig, word, kit, engines, controller, sim)
+    trader = Trader(rig, word, kit, engines, controller, sim)
+    return trader
 
 
 DEFAULT_LIMITS = RiskLimits()
