@@ -46,8 +46,7 @@ class ArbitrageEngine:
         self._fence = True
 
     def _fenced(self) -> bool:
-        by_guard = self._operation is not None and self._operation.by_guard
-        return self._fence or (not by_guard and self._kit.guard.holds(self.pair.pair_id))
+        return self._fence or self._kit.guard.holds(self.pair.pair_id)
 
     @property
     def operation(self) -> Operation | None:

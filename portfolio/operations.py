@@ -64,8 +64,6 @@ class Operation:
     permit: Permit | None = None
     #: Somebody waits for the margin of this exit: repay after every slice, not only at the end.
     frees_margin: bool = False
-    #: The guard's own operation: the guard holding the pair does not stop it.
-    by_guard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
