@@ -1,6 +1,7 @@
 """Several awaitable calls at once, typed; the first error cancels the rest and is raised bare."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -59,3 +60,17 @@ class Parallel:
         if self._error is not None:
             raise self._error
         return swallowed
+
+
+@asynccontextmanager
+async def background() -> AsyncIterator[TaskGroup]:
+    """Tasks that live as long as a block; an error of the block comes out bare, not in a group."""
+    failed: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except Exception as error:  # noqa: BLE001 - raised below, once the tasks have ended
+            failed = error
+        tasks.cancel_scope.cancel()
+    if failed is not None:
+        raise failed

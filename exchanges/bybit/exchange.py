@@ -23,7 +23,7 @@ from exchanges.bybit.trade import TradeSocket
 from exchanges.bybit.urls import BybitUrls
 from exchanges.bybit.writes import Writes
 from exchanges.fields import text
-from exchanges.parallel import Parallel
+from exchanges.parallel import Parallel, background
 from exchanges.rest import RestClient
 from exchanges.stream import StreamOptions
 from portfolio.core.account import AccountSnapshot
@@ -235,14 +235,13 @@ class BybitExchange:
         public, urls = self.settings.urls.ws_public, {"private": self.settings.urls.ws_private}
         urls |= {f"public.{kind.value}": f"{public}/{kind.value}" for kind in InstrumentKind}
         send, receive = anyio.create_memory_object_stream[VenueEvent](EVENTS_QUEUED_MAX)
-        async with send, receive, anyio.create_task_group() as tasks:
+        async with send, receive, background() as tasks:
             self._subscriptions.append(subscription)
             try:
                 await subscription.start(tasks, handlers, urls, send, self.settings.subscribe_within_s)
                 yield receive
             finally:
                 self._subscriptions.remove(subscription)
-                tasks.cancel_scope.cancel()
 
     async def _priced(self, coins: set[Coin]) -> set[Coin]:
         """Those of `coins` that have a spot pair to take a USD price from."""
@@ -311,16 +310,13 @@ async def open_bybit(settings: BybitSettings, clocks: Clocks) -> AsyncIterator[B
             if settings.use_trade_socket
             else None
         )
-        async with anyio.create_task_group() as tasks:
+        async with background() as tasks:
             tasks.start_soon(_keep_time, client, server_time, clocks)
             if trade is not None:
                 tasks.start_soon(trade.serve)
                 with anyio.move_on_after(settings.stream.connect_within_s):
                     await trade.ready.wait()
-            try:
-                yield BybitExchange(settings, clocks, client, trade)
-            finally:
-                tasks.cancel_scope.cancel()
+            yield BybitExchange(settings, clocks, client, trade)
 
 
 async def _keep_time(client: BybitClient, server_time: ServerTime, clocks: Clocks) -> None:

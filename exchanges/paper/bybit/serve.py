@@ -23,6 +23,7 @@ from exchanges.paper.bybit.wire import BYBIT
 from exchanges.paper.config import VenueConfig
 from exchanges.paper.core import VenueCore
 from exchanges.paper.replay import ParquetReplay, Replay, parse_date
+from exchanges.parallel import background
 from portfolio.core.decimals import parse_positive
 from portfolio.core.errors import InputError
 from portfolio.core.names import Coin
@@ -75,7 +76,7 @@ async def listening(venue: PaperVenue, port: int = 0) -> AsyncIterator[BybitUrls
                 timeout_graceful_shutdown=1,
             )
         )
-        async with anyio.create_task_group() as tasks:
+        async with background() as tasks:
             tasks.start_soon(venue.run)
             tasks.start_soon(_serve_until_asked, server, listener)
             try:
@@ -84,7 +85,6 @@ async def listening(venue: PaperVenue, port: int = 0) -> AsyncIterator[BybitUrls
                 server.should_exit = True
                 for which in ("public", "private", "trade"):
                     venue.drop(which)
-                tasks.cancel_scope.cancel()
 
 
 async def _serve_until_asked(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -211,6 +211,7 @@ def run_paper(
     latency_ms: int = 0,
     faults_file: Path | None = None,
     ready: Ready = print,
+    seed: int = SEED,
 ) -> None:
     """Serve one paper venue until the process is told to stop.
 
@@ -219,7 +220,7 @@ def run_paper(
     """
     if venue != BYBIT:
         raise InputError(f"There is no paper venue {venue!r}.", field="venue", allowed=BYBIT)
-    options = PaperOptions(port, from_date, speed, data_dir, equity, latency_ms, faults_file)
+    options = PaperOptions(port, from_date, speed, data_dir, equity, latency_ms, faults_file, seed)
     anyio.run(_serve_until_signal, options, ready)
 
 
