@@ -38,6 +38,8 @@ from portfolio.view import AccountView
 LOOK_EVERY_NS = SECOND_NS
 #: Events of one instant are looked at together, and everybody else runs in between.
 COALESCE_NS = 2_000_000
+#: After a look the loop rests this many times as long as it took: a flood of prices must not starve the desk.
+REST_PER_LOOK = 3
 #: A guard that has not looked for this long refuses entries; the supervisor restarts it soon after.
 ASLEEP_NS = 3 * SECOND_NS
 #: Between two cancels of one order.
@@ -151,12 +153,15 @@ class Guard:
             group.start_soon(self._memory.keep_writing)
             self._look(group)
             task_status.started()
+            cost_ns = 0
             while True:
                 version = self._view.version
                 with anyio.move_on_after(LOOK_EVERY_NS / SECOND_NS):
                     await self._view.changed(version)
-                await anyio.sleep(COALESCE_NS / SECOND_NS)
+                await anyio.sleep(max(COALESCE_NS, REST_PER_LOOK * cost_ns) / SECOND_NS)
+                began_ns = self._clocks.monotonic_ns()
                 self._look(group)
+                cost_ns = self._clocks.monotonic_ns() - began_ns
 
     def _look(self, group: TaskGroup) -> None:
         """One tick: gather, decide, start what must be done."""

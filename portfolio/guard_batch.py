@@ -15,14 +15,23 @@ from typing import Protocol
 import anyio
 
 from portfolio.core.decimals import ZERO
-from portfolio.core.errors import CarrydeskError, MissingDataError
+from portfolio.core.errors import CarrydeskError, InputError, MissingDataError
 from portfolio.core.guard.orders import LegNow, orders_for
 from portfolio.core.guard.values import PairAction, Rule
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import SECOND_NS, RiskLimits
 from portfolio.core.market import Quote
 from portfolio.core.names import Coin, InstrumentId, IntentId, PairId
-from portfolio.core.orders import Accepted, OrderClass, OrderRequest, Priority, Side, Unknown
+from portfolio.core.orders import (
+    Accepted,
+    CancelRequest,
+    NotSent,
+    OrderRequest,
+    Priority,
+    Side,
+    TimeInForce,
+    Unknown,
+)
 from portfolio.core.pairs import PairLegs, PairSpec
 from portfolio.guard_facts import FactsGatherer
 from portfolio.guard_memory import FATAL
@@ -148,13 +157,36 @@ class Carrier:
         flying = await commit()
         before = self._gatherer.holdings_now()
         orders = self.orders(operation, actions, flying)
-        results = await self._worker.submit(orders, Priority.DERISK)
+        resting = [row.request for row in flying if _rests(row) and row.request.pair_id in sent]
+        results: tuple[OrderResult, ...] = ()
+        async with anyio.create_task_group() as group:
+            # What rests for these pairs would trade on beside the guard: cancels overtake everything else.
+            group.start_soon(self._cancel, resting, notes)
+            try:
+                results = await self._worker.submit(orders, Priority.DERISK)
+            except InputError as error:
+                notes.append(str(error))
         for result in results:
             sent[result.request.pair_id].append(result)
             if not isinstance(result.outcome, Accepted):
                 notes.append(f"{result.request.client_order_id} {result.outcome}")
         filled = await self._settled(results)
         await self._shown(before, filled)
+
+    async def _cancel(self, orders: Sequence[OrderRequest], notes: list[str]) -> None:
+        if not orders:
+            return
+        requests = [CancelRequest(one.client_order_id, one.instrument_id) for one in orders]
+        try:
+            outcomes = await self._worker.cancel(requests)
+        except InputError as error:
+            notes.append(str(error))
+            return
+        notes.extend(
+            f"a cancel failed: {outcome.reason}"
+            for outcome in outcomes
+            if isinstance(outcome, NotSent | Unknown)
+        )
 
     def _release(self, pair_id: PairId, results: Sequence[OrderResult]) -> None:
         row = self._busy[pair_id]
@@ -268,13 +300,13 @@ class Carrier:
             return []
 
 
+def _rests(row: OrderRow) -> bool:
+    return row.request.time_in_force in (TimeInForce.GTC, TimeInForce.POST_ONLY)
+
+
 def _in_flight(rows: Sequence[OrderRow], side: Side) -> Decimal:
-    """Coins that orders of this side may still trade; resting entries are being cancelled."""
+    """Coins that orders of this side may still trade; what rests is being cancelled and does not count."""
     return sum(
-        (
-            row.request.quantity - row.filled
-            for row in rows
-            if row.request.side is side and row.request.order_class is not OrderClass.ENTRY
-        ),
+        (row.request.quantity - row.filled for row in rows if row.request.side is side and not _rests(row)),
         start=ZERO,
     )

@@ -15,12 +15,12 @@ from portfolio.core.entries import CashBooked, Resumed
 from portfolio.core.errors import MissingDataError
 from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import GuardInput, Holding, PairFacts, PriceCheck, Transfer
-from portfolio.core.increments import naked_tolerance
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.intents import IntentStatus
 from portfolio.core.limits import RiskLimits
 from portfolio.core.names import Coin, InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
+from portfolio.core.slicing import smallest_order
 from portfolio.ports import Clocks, Freeze, Journal, OrderRow
 from portfolio.view import AccountView
 
@@ -66,6 +66,8 @@ def read_journal(journal: Journal, after_seq: int | None, cash_after_seq: int) -
     else:
         while after_seq < head:
             entries = journal.read(after_seq, _READ_MAX)
+            if not entries:
+                break
             after_seq = entries[-1].seq
             resumed = resumed or any(isinstance(one.entry, Resumed) for one in entries)
             booked += [one.entry for one in entries if isinstance(one.entry, CashBooked)]
@@ -305,10 +307,13 @@ class FactsGatherer:
 
 
 def tolerance_of(long: Instrument, short: Instrument, price: Decimal | None) -> Decimal:
-    """Net delta that counts as hedged; without a price only lots and minimum quantities are known."""
+    """Net delta that counts as hedged: whatever is larger can be traded away on either leg.
+
+    Without a price only lots and minimum quantities are known.
+    """
     if price is None:
         return max(long.lot_size, short.lot_size, long.quantity_min, short.quantity_min)
-    return naked_tolerance(long, short, price)
+    return smallest_order(long, short, price)
 
 
 def _sum(holdings: Mapping[tuple[PairId, InstrumentId], Decimal], legs: Sequence[InstrumentId]) -> Decimal:

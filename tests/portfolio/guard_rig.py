@@ -1,15 +1,16 @@
 """A guard on a desk's lower half: real venue, journal, worker and bookkeeper under the virtual clock."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import TypeVar
 
 import anyio
 
 from exchanges.paper.commands import Shock
 from exchanges.paper.domain import account_snapshot
-from portfolio.core.entries import Entry
+from portfolio.core.decimals import round_up_to_step
 from portfolio.core.limits import SECOND_NS, RiskLimits
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import Coin, PairId
@@ -19,6 +20,7 @@ from portfolio.ports import OrderRow
 from portfolio.worker import OrderResult
 from tests.portfolio.rig import Rig, Settings, World, plain_errors, spot, world
 
+E = TypeVar("E")
 DEFAULT_LIMITS = RiskLimits()
 
 
@@ -34,7 +36,8 @@ class Post:
     guard: Guard
     beats: list[int] = field(default_factory=list)
 
-    def entries(self, kind: type[Entry]) -> list[Entry]:
+    def entries(self, kind: type[E]) -> list[E]:
+        """Everything of this kind in the journal."""
         return [row.entry for row in self.rig.journal.read(0, 100_000) if isinstance(row.entry, kind)]
 
     def orders(self) -> tuple[OrderRow, ...]:
@@ -55,10 +58,11 @@ class Post:
     def shock(self, multiplier: str, *coins: str) -> None:
         self.command(Shock({Coin(coin): Decimal(multiplier) for coin in coins}))
 
-    async def until(self, what: object, seconds: float = 30) -> None:
+    async def until(self, what: Callable[[], bool], seconds: float = 30) -> None:
+        """Wait for something that the account's events bring about."""
         with anyio.fail_after(seconds):
-            while not what():  # type: ignore[operator]
-                await anyio.sleep(0.05)
+            while not what():
+                await self.rig.view.changed(self.rig.view.version)
 
     async def trade(self, *orders: OrderRequest) -> tuple[OrderResult, ...]:
         return await self.rig.worker.submit(orders, Priority.ENTRY)
@@ -67,9 +71,11 @@ class Post:
 async def hold(rig: Rig, coin: str, quantity: str) -> None:
     """Build a hedged pair of so many coins on borrowed cash, then forget what was sent for it."""
     intent = rig.approve((coin, quantity), intent_id=f"hold{coin}")
+    # A spot purchase pays its fee in the coin: buy what makes the pair whole.
+    gross = round_up_to_step(Decimal(quantity) / Decimal("0.999"), rig.instruments[spot(coin)].lot_size)
     for order in (
         rig.entry(coin, quantity, intent=intent.intent_id),
-        rig.hedge(coin, quantity, intent=intent.intent_id, borrow=True),
+        rig.hedge(coin, str(gross), intent=intent.intent_id, borrow=True),
     ):
         (outcome,) = await rig.send(order)
         assert isinstance(outcome, Accepted), outcome

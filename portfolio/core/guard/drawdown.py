@@ -87,6 +87,5 @@ def wind_down(inp: GuardInput, freeze: FreezeWanted | None) -> tuple[PairAction,
         return ()
     return tuple(
         PairAction(facts.spec.pair_id, ActionKind.REDUCE, ZERO, (Rule.DRAWDOWN,))
-        for facts in ranked(inp.pairs)
-        if facts.larger > facts.tolerance
-    )[:1]
+        for facts in ranked(inp.pairs)[:1]
+    )

@@ -52,8 +52,8 @@ class LadderPlan:
 
 
 def ranked(pairs: Mapping[PairId, PairFacts]) -> tuple[PairFacts, ...]:
-    """Pairs that hold anything, the first to go first: no score, then the lowest, then by name."""
-    held = [facts for facts in pairs.values() if facts.larger > 0]
+    """Pairs that hold more than dust, the first to go first: no score, then the lowest, then by name."""
+    held = [facts for facts in pairs.values() if facts.larger > facts.tolerance]
     return tuple(
         sorted(
             held,

@@ -29,11 +29,9 @@ class Rule(StrEnum):
     USAGE = "usage_reduction"
     FORCED = "forced_reduction"
     DRAWDOWN = "drawdown"
-    TOXIC = "toxic_carry"
     ORPHAN = "orphan"
     STALE = "staleness"
     GAP = "margin_gap"
-    HALT = "halt"
 
 
 class ActionKind(StrEnum):

@@ -34,8 +34,8 @@ def test_pairs_without_a_score_go_first_then_the_lowest_then_by_name() -> None:
     assert [row.spec.coin for row in ranked(pairs)] == ["ADA", "ETH", "SOL", "BTC"]
 
 
-def test_flat_pairs_are_not_on_the_ladder() -> None:
-    assert ranked(book(facts("SOL", 0))) == ()
+def test_flat_pairs_and_dust_are_not_on_the_ladder() -> None:
+    assert ranked(book(facts("SOL", 0), facts("ETH", "0.1"))) == ()
 
 
 def test_the_lowest_score_is_halved_first_and_the_ladder_stops_at_the_goal() -> None:
@@ -128,7 +128,7 @@ def test_targets_decided_before_stay_in_the_plan() -> None:
     assert result.targets == {pair_id("SOL"): 25, pair_id("ETH"): 50}
 
 
-sizes = st.decimals(min_value="0.01", max_value=10_000, places=2)
+sizes = st.decimals(min_value="0.2", max_value=10_000, places=2)
 scores = st.one_of(st.none(), st.integers(0, 5).map(str))
 books = st.lists(st.tuples(sizes, scores), min_size=1, max_size=8).map(
     lambda rows: book(*(facts(f"C{n}", str(size), score=score) for n, (size, score) in enumerate(rows)))
