@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from portfolio.core.decimals import ZERO
-from portfolio.core.increments import Increments, LegProgress
+from portfolio.core.increments import Increments
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,3 @@ def capped(increments: Increments, room: Decimal) -> Increments:
     """The same operation with its plan cut so that no more than `room` is left for the lead."""
     most = increments.lead.most
     return Increments(min(increments.planned, most + room), increments.lead, increments.hedge)
-
-
-def settled(progress: LegProgress) -> bool:
-    """Whether every order of a leg is closed."""
-    return not progress.in_flight

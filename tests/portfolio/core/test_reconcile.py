@@ -3,7 +3,7 @@ from decimal import Decimal
 from hypothesis import given
 
 from portfolio.core.increments import Increments, LegProgress
-from portfolio.core.reconcile import Course, capped, planned, remaining, settled
+from portfolio.core.reconcile import Course, capped, planned, remaining
 from tests.portfolio.core.trading import D, amounts
 
 
@@ -63,9 +63,3 @@ def test_capping_leaves_no_more_room_than_asked_for() -> None:
     cut = capped(increments("100", progress("40", reserved="10")), D(5))
     assert cut.lead_room == 5
     assert capped(cut, D(500)).lead_room == 5
-
-
-def test_a_leg_is_settled_when_nothing_of_it_is_in_flight() -> None:
-    assert settled(progress("1"))
-    assert not settled(progress("1", reserved="1"))
-    assert not settled(progress("1", back="1"))
