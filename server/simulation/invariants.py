@@ -12,7 +12,7 @@ from collections import defaultdict
 from decimal import Decimal
 
 from exchanges.paper.rows import Execution, ExecutionType
-from portfolio.core.decimals import ZERO
+from portfolio.core.decimals import ZERO, plain
 from portfolio.core.increments import naked_tolerance
 from portfolio.core.intents import Target
 from portfolio.core.limits import SECOND_NS
@@ -100,9 +100,8 @@ class Invariants:
         planned = abs(target.to_quantity - target.from_quantity)
         dust = self._tolerance(pair)
         if lead < 0 or hedge < -dust or hedge > lead + dust or lead > planned + dust:
-            self._add(
-                f"{intent_id} {pair.pair_id}: hedge {hedge} <= lead {lead} <= planned {planned} is broken"
-            )
+            order = f"hedge {plain(hedge)} <= lead {plain(lead)} <= planned {plain(planned)}"
+            self._add(f"{intent_id} {pair.pair_id}: {order} is broken")
 
     def _tolerance(self, pair: PairSpec) -> Decimal:
         rows = self._world.instruments
@@ -120,10 +119,8 @@ class Invariants:
 
     def _check_naked(self) -> None:
         now = self._world.clocks.wire_ns()
-        lifeline = self._world.lifeline
-        alive = self._world.assembly is not None and lifeline is not None and not lifeline.dead
         for pair in self._world.pairs.values():
-            if not alive or self.hedged(pair):
+            if not self._world.watched or self.hedged(pair):
                 self._naked_since.pop(pair.pair_id, None)
                 continue
             since = self._naked_since.setdefault(pair.pair_id, now)

@@ -105,7 +105,8 @@ class World:
         self.pairs = carry_pairs(self.instruments.values())
         self.limits = RiskLimits()
         self.assembly: Assembly | None = None
-        self.lifeline: Lifeline | None = None
+        #: A desk is up: a naked leg is its business now.
+        self.watched = False
 
     async def live(self, *, key: OperatorKey, crash_at_gate: int | None, move_mode: MoveMode) -> str:
         """One desk from its start to its end, and how it ended: killed, or the error that it gave up on.
@@ -134,12 +135,12 @@ class World:
                 move_mode=move_mode,
             )
         )
-        self.lifeline = lifeline
         try:
             with lifeline.scope:
                 async with anyio.create_task_group() as tasks:
                     await tasks.start(assembly.run)
                     self.assembly = assembly
+                    self.watched = True
                     await anyio.sleep_forever()
         except BaseExceptionGroup as group:
             rest = group.split(Killed)[1]
@@ -156,6 +157,7 @@ class World:
             pass
         finally:
             self.assembly = None
+            self.watched = False
             lifeline.kill()
         return "killed"
 

@@ -1,0 +1,172 @@
+"""The simulation holds on many bad days, repeats itself exactly, and sees each kind of breach."""
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import anyio
+import pytest
+
+from exchanges.paper.commands import PlaceOrder
+from exchanges.paper.faults import NO_FAULTS
+from portfolio.core.entries import Entry, IntentProposed, OrderPlanned
+from portfolio.core.intents import DriftBounds, Intent, Target
+from portfolio.core.limits import SECOND_NS
+from portfolio.core.names import ClientOrderId, InstrumentId, IntentId, PairId
+from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
+from server.simulate import run_simulation
+from server.simulation import deterministic
+from server.simulation.episode import run_episode
+from server.simulation.invariants import NAKED_MAX_NS, Invariants
+from server.simulation.lifeline import Killed, Lifeline
+from server.simulation.world import ACCOUNT, MODE, START_NS, World
+
+SPOT, PERPETUAL = InstrumentId("bybit:spot:SOLUSDT"), InstrumentId("bybit:linear:SOLUSDT")
+SOL = PairId("SOL@bybit")
+
+
+@pytest.mark.timeout(900)
+def test_two_hundred_bad_days_break_no_invariant() -> None:
+    report = run_simulation(episodes=200, seed=1, faults="all", workers=2)
+    assert report["violations"] == 0, report
+    assert report["episodes"] == 200
+    # They were bad days: desks died, the guard acted, and there was something to explain.
+    for what in ("crashes", "guard_actions", "fills"):
+        count = report[what]
+        assert isinstance(count, int)
+        assert count > 100, (what, count)
+
+
+def test_the_same_seed_writes_the_same_journal() -> None:
+    first, second, other = run_episode(5), run_episode(5), run_episode(6)
+    assert first == second
+    assert first.trace != other.trace
+
+
+def test_a_good_day_without_faults_kills_nobody() -> None:
+    outcome = run_episode(11, faults=False)
+    assert outcome.violations == ()
+    assert outcome.crashes == 0
+
+
+def order(key: str, instrument_id: InstrumentId, side: Side, quantity: str) -> OrderRequest:
+    return OrderRequest(
+        client_order_id=ClientOrderId(key),
+        instrument_id=instrument_id,
+        side=side,
+        quantity=Decimal(quantity),
+        limit_price=None,
+        time_in_force=TimeInForce.IOC,
+        reduce_only=False,
+        borrow=False,
+        order_class=OrderClass.ENTRY,
+        pair_id=SOL,
+        intent_id=IntentId("i1"),
+    )
+
+
+def intent(size: str) -> Intent:
+    return Intent(
+        intent_id=IntentId("i1"),
+        mode=MODE,
+        account=ACCOUNT,
+        kind="changes",
+        targets=(Target(SOL, Decimal(0), Decimal(size), ()),),
+        reduce_only=False,
+        proposed_by="agent",
+        reason="",
+        request_id=None,
+        health_after=Decimal(1),
+        fingerprint="",
+        drift=DriftBounds(),
+        text="",
+        digest="0" * 64,
+        created_wire_ns=START_NS,
+        expires_wire_ns=START_NS + 600 * SECOND_NS,
+    )
+
+
+def breached(act: Callable[[World], Awaitable[None]]) -> str:
+    """What the invariants say after `act`, all in one text."""
+
+    async def main() -> str:
+        world = World(seed=1, plan=lambda _: NO_FAULTS, latency_ns=0, market_speed=1)
+        invariants = Invariants(world)
+        await act(world)
+        invariants.check()
+        invariants.final()
+        return "\n".join(invariants.violations)
+
+    return deterministic.run(main, seed=1)
+
+
+async def fill(world: World, key: str, instrument_id: InstrumentId, side: Side, quantity: str) -> None:
+    command = PlaceOrder(key, instrument_id, side, Decimal(quantity), None, TimeInForce.IOC)
+    assert world.venue.command(command).ok
+
+
+def planned(world: World, *orders: OrderRequest, size: str) -> None:
+    entries: list[Entry] = [IntentProposed(intent(size))]
+    entries += [OrderPlanned(one, START_NS) for one in orders]
+    world.journal.append(entries, START_NS)
+
+
+def test_a_fill_that_the_journal_did_not_plan_is_seen() -> None:
+    async def act(world: World) -> None:
+        await fill(world, "wild1", PERPETUAL, Side.SELL, "10")
+
+    assert "filled wild1, which the journal did not plan" in breached(act)
+
+
+def test_an_entry_without_an_approval_and_a_fill_that_nobody_booked_are_seen() -> None:
+    async def act(world: World) -> None:
+        planned(world, order("a1", PERPETUAL, Side.SELL, "10"), size="10")
+        await fill(world, "a1", PERPETUAL, Side.SELL, "10")
+
+    seen = breached(act)
+    assert "ENTRY a1 of i1 without an approval" in seen
+    assert "is not booked" in seen
+    assert "orders without an end: a1" in seen
+    assert "ends naked by -10" in seen
+
+
+def test_a_hedge_before_its_lead_and_a_lead_beyond_the_plan_are_seen() -> None:
+    async def act(world: World) -> None:
+        planned(world, order("h1", SPOT, Side.BUY, "10"), order("l1", PERPETUAL, Side.SELL, "30"), size="20")
+        await fill(world, "h1", SPOT, Side.BUY, "10")
+        await fill(world, "l1", PERPETUAL, Side.SELL, "30")
+
+    seen = breached(act)
+    assert "<= lead 0 <= planned 20 is broken" in seen
+    assert "<= lead 30 <= planned 20 is broken" in seen, seen
+
+
+def test_an_id_that_is_sent_twice_is_seen() -> None:
+    async def act(world: World) -> None:
+        one = order("t1", PERPETUAL, Side.SELL, "1")
+        planned(world, one, size="1")
+        for _ in range(2):
+            await world.venue.place([one], world.clocks.wire_ns() + SECOND_NS)
+
+    assert "sent twice: t1" in breached(act)
+
+
+def test_a_leg_that_stays_naked_while_a_desk_lives_is_seen() -> None:
+    async def act(world: World) -> None:
+        world.watched = True
+        await fill(world, "n1", PERPETUAL, Side.SELL, "10")
+        await anyio.sleep(NAKED_MAX_NS / SECOND_NS + 2)
+        world.venue.pump()
+
+    assert "SOL@bybit is naked by -10" in breached(act)
+
+
+def test_a_dead_desk_can_do_nothing_more() -> None:
+    async def main() -> bool:
+        lifeline = Lifeline(crash_at_gate=2)
+        lifeline.gate()
+        for _ in range(2):
+            with pytest.raises(Killed):
+                lifeline.gate()
+        return lifeline.dead
+
+    assert deterministic.run(main, seed=1)
