@@ -5,19 +5,51 @@ stderr. A command imports what it needs when it runs, so that `carrydesk version
 """
 
 import json
+import os
+import sys
+from collections.abc import Callable
 from importlib.metadata import version as distribution_version
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from server.console import Console
+    from server.settings import Settings
+
 app = typer.Typer(name="carrydesk", no_args_is_help=True, add_completion=False)
+tokens = typer.Typer(name="token", no_args_is_help=True, help="Agent tokens: add, list, revoke.")
+app.add_typer(tokens)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+PassphraseFile = Annotated[Path | None, typer.Option("--passphrase-file", hidden=True)]
+IntentId = Annotated[str, typer.Argument(metavar="ID", help="The intent.")]
 
 
 @app.callback()
 def carrydesk() -> None:
     """Run a portfolio of funding-carry trades that agents may propose to and a human approves."""
+
+
+def _home() -> Path:
+    from server.settings import home_from
+
+    return home_from(os.environ)
+
+
+def _work(as_json: bool, work: "Callable[[Console], dict[str, Any]]") -> None:
+    """Do a command's work and end with its exit code."""
+    from server.console import run
+
+    raise typer.Exit(run(as_json, work))
+
+
+def _operate(as_json: bool, work: "Callable[[Console, Settings], dict[str, Any]]") -> None:
+    """The same with the settings of the home."""
+    from server.settings import load
+
+    _work(as_json, lambda console: work(console, load(_home())))
 
 
 @app.command()
@@ -27,6 +59,191 @@ def version(as_json: AsJson = False) -> None:
     typer.echo(json.dumps({"version": number}) if as_json else f"carrydesk {number}")
 
 
+# --- set up, run, stop ------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(
+    mode: Annotated[str, typer.Option(help="paper, testnet or live.")] = "paper",
+    passphrase_file: PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set up the home, its settings and the operator's key."""
+    from server.install import init as work
+
+    _work(as_json, lambda console: work(console, _home(), mode, passphrase_file))
+
+
+@app.command()
+def serve(as_json: AsJson = False) -> None:
+    """Run everything until stopped: the paper venue, the desk, the front."""
+    from server.running import serve as work
+
+    _operate(as_json, work)
+
+
+@app.command()
+def stdio() -> None:
+    """Connect an MCP client on stdin and stdout to the desk of the home."""
+    _stdio()
+
+
+def _stdio() -> None:
+    from server.stdio import main as bridge
+
+    code = bridge()
+    sys.stdout.flush()
+    os._exit(code)  # a thread still reads stdin: waiting for it would wait for the client
+
+
+@app.command()
+def stop(as_json: AsJson = False) -> None:
+    """Stop in good order: hedges in flight are completed first."""
+    from server.running import stop as work
+
+    _operate(as_json, work)
+
+
+@app.command(hidden=True, name="run-desk")
+def run_desk() -> None:
+    """The desk process."""
+    from server.desk_process import desk_process
+
+    raise typer.Exit(desk_process())
+
+
+@app.command(hidden=True, name="run-front")
+def run_front() -> None:
+    """The front process."""
+    from server.front_process import front_process
+
+    raise typer.Exit(front_process())
+
+
+@app.command()
+def paper(
+    venue: Annotated[str, typer.Option(help="bybit.")] = "bybit",
+    port: Annotated[int, typer.Option(help="0: any free port.")] = 0,
+    start: Annotated[str | None, typer.Option("--from", help="First market day, such as 2025-03-01.")] = None,
+    speed: Annotated[str, typer.Option(help="Market seconds per second.")] = "1",
+    data: Annotated[Path | None, typer.Option(help="Folder of the run, and of market files if any.")] = None,
+    equity: Annotated[str, typer.Option(help="USDT at the start.")] = "100000",
+    latency_ms: Annotated[int, typer.Option(help="Round trip added to every answer.")] = 0,
+    faults: Annotated[Path | None, typer.Option(help="A JSON file of planned faults.")] = None,
+    seed: Annotated[int, typer.Option(hidden=True)] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Run one paper venue until stopped; when ready it prints one JSON line."""
+    from exchanges.paper.bybit.serve import run_paper
+    from server.endings import say
+    from server.process import begin
+
+    def work(console: "Console") -> dict[str, Any]:
+        begin()
+        run_paper(venue, port, start, speed, data, equity, latency_ms, faults, say, seed)
+        return {"venue": venue, "stopped": True}
+
+    _work(as_json, work)
+
+
+# --- the operator's hand ----------------------------------------------------------------------------------
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """The book and its guard."""
+    from server.operator_commands import status as work
+
+    _operate(as_json, work)
+
+
+@app.command()
+def approve(intent_id: IntentId, passphrase_file: PassphraseFile = None, as_json: AsJson = False) -> None:
+    """Show the full text of an intent and approve it with the operator's passphrase."""
+    from server.operator_commands import approve as work
+
+    _operate(as_json, lambda console, settings: work(console, settings, intent_id, passphrase_file))
+
+
+@app.command()
+def reject(
+    intent_id: IntentId,
+    note: Annotated[str, typer.Option(help="Why; the agent can read it.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Refuse an intent."""
+    from server.operator_commands import reject as work
+
+    _operate(as_json, lambda console, settings: work(console, settings, intent_id, note))
+
+
+@app.command()
+def halt(note: Annotated[str, typer.Option(help="Why.")] = "", as_json: AsJson = False) -> None:
+    """Stop adding risk at once: only hedges and reductions run."""
+    from server.operator_commands import halt as work
+
+    _operate(as_json, lambda console, settings: work(console, settings, note))
+
+
+@app.command()
+def resume(passphrase_file: PassphraseFile = None, as_json: AsJson = False) -> None:
+    """Lift the halt and the freezes that only the operator lifts."""
+    from server.operator_commands import resume as work
+
+    _operate(as_json, lambda console, settings: work(console, settings, passphrase_file))
+
+
+@tokens.command("add")
+def token_add(
+    name: Annotated[str, typer.Argument(help="Whose it is.")],
+    scopes: Annotated[str, typer.Option(help="Comma-separated.")] = "read,simulate,propose,request",
+    as_json: AsJson = False,
+) -> None:
+    """Issue an agent token; it is shown once."""
+    from server.operator_commands import token_add as work
+
+    _operate(as_json, lambda console, settings: work(console, settings, name, scopes))
+
+
+@tokens.command("list")
+def token_list(as_json: AsJson = False) -> None:
+    """Every token ever issued."""
+    from server.operator_commands import token_list as work
+
+    _operate(as_json, work)
+
+
+@tokens.command("revoke")
+def token_revoke(name: Annotated[str, typer.Argument(help="Whose it is.")], as_json: AsJson = False) -> None:
+    """Make a token open nothing any more."""
+    from server.operator_commands import token_revoke as work
+
+    _operate(as_json, lambda console, settings: work(console, settings, name))
+
+
+# --- showing ----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def simulate(
+    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the first episode.")] = 1,
+    faults: Annotated[str, typer.Option(help="all, or none.")] = "all",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = max(1, os.cpu_count() or 1),
+    as_json: AsJson = False,
+) -> None:
+    """Run the deterministic simulation: the whole engine on a faulty venue, crashes included."""
+    from server.simulate import main as work
+
+    raise typer.Exit(work(episodes=episodes, seed=seed, faults=faults, workers=workers, as_json=as_json))
+
+
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:] == ["stdio"]:
+        _stdio()
     app()
+
+
+if __name__ == "__main__":
+    main()

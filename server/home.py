@@ -6,6 +6,7 @@ home/                    0700 (0711 when separated, so that agents reach run/age
   agent.token            0600, the default agent's token, for `carrydesk stdio`
   journal/               the append-only truth, one file per account and run
   logs/                  stderr of every process
+  paper/                 the run of the paper venue
   run/                   sockets, pids, the guard's heartbeat
 """
 
@@ -29,6 +30,8 @@ mode = "{mode}"             # paper, testnet or live
 venue = "bybit"
 account = "main"           # a name of yours for the venue account
 install = "same-user"      # separated: this home and its keys belong to an OS user of their own
+# coins = ["BTC", "SOL"]   # what is traded; without it the seven of the bundled history
+move_mode = "normal"       # normal: post-only leads, taker after a deadline; urgent: taker at once
 # agent_group = "agents"   # separated: the group whose members may open run/agent.sock
 # live_same_user = false   # true accepts live trading although programs of this user could take the keys
 
@@ -110,9 +113,21 @@ class Home:
         return self.run_dir / "freeze-entries"
 
     @property
-    def paper_file(self) -> Path:
-        """What the paper venue said when it was ready."""
-        return self.run_dir / "paper.json"
+    def paper_dir(self) -> Path:
+        """The run of the paper venue."""
+        return self.root / "paper"
+
+    def ready_file(self, role: str) -> Path:
+        """A process's stdout: one JSON line when it is ready."""
+        return self.run_dir / f"{role}.ready"
+
+    def pid_file(self, role: str) -> Path:
+        """Which process plays a role."""
+        return self.run_dir / f"{role}.pid"
+
+    def log_file(self, role: str) -> Path:
+        """A process's stderr."""
+        return self.logs_dir / f"{role}.log"
 
 
 def check_socket_paths(home: Home) -> None:
@@ -146,6 +161,7 @@ def prepare(home: Home, *, separated: bool = False) -> None:
         (home.run_dir, open_mode),
         (home.journal_dir, 0o700),
         (home.logs_dir, 0o700),
+        (home.paper_dir, 0o700),
     )
     for folder, mode in folders:
         try:

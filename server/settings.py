@@ -20,12 +20,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from portfolio.core.decimals import parse
 from portfolio.core.errors import NumberError, SettingsError
 from portfolio.core.limits import RiskLimits
-from portfolio.core.names import AccountId, Venue
+from portfolio.core.names import AccountId, Coin, Venue
 from server.limits_file import known_names, limits_from, section_names
 
 FILE_NAME = "carrydesk.toml"
 #: Larger files are not settings.
 FILE_BYTES_MAX = 1 << 20
+#: The coins of the bundled history.
+BUNDLED_COINS = ("AVAX", "BNB", "BTC", "DOGE", "ETH", "SOL", "XRP")
 
 
 def _decimal(value: object) -> object:
@@ -38,15 +40,15 @@ def _decimal(value: object) -> object:
 
 
 def _day(value: object) -> object:
-    if isinstance(value, date) and not isinstance(value, datetime):
+    if isinstance(value, date):
         return value
     if isinstance(value, str):
-        return date.fromisoformat(value)
-    raise ValueError("write a date such as 2025-03-01")
+        return datetime.fromisoformat(value) if "T" in value else date.fromisoformat(value)
+    raise ValueError("write a date such as 2025-03-01 or a moment such as 2025-03-01T09:00:00")
 
 
 Number = Annotated[Decimal, BeforeValidator(_decimal)]
-Day = Annotated[date, BeforeValidator(_day)]
+Day = Annotated[date | datetime, BeforeValidator(_day)]
 
 
 class _Section(BaseModel):
@@ -56,7 +58,7 @@ class _Section(BaseModel):
 class PaperSettings(_Section):
     """How the embedded venue replays history."""
 
-    #: First market day, UTC.
+    #: First market day, or moment, UTC.
     start: Day = Field(default=date(2025, 3, 1), alias="from")
     #: Market seconds per wire second.
     speed: Number = Field(default=Decimal(1), gt=0, le=100_000)
@@ -82,6 +84,11 @@ class FileSettings(_Section):
     #: Group whose members may open agent.sock in a separated install.
     agent_group: str = ""
     live_same_user: bool = False
+    #: What is traded.
+    coins: tuple[Annotated[str, Field(pattern=r"^[A-Z0-9]{1,16}$")], ...] = Field(
+        default=BUNDLED_COINS, min_length=1, max_length=200, strict=False
+    )
+    move_mode: Literal["normal", "urgent"] = "normal"
     paper: PaperSettings = PaperSettings()
     limits: dict[str, dict[str, object]] = {}
 
@@ -97,6 +104,8 @@ class Settings(BaseModel):
     account: AccountId
     install: str
     agent_group: str
+    coins: frozenset[Coin]
+    move_mode: str
     paper: PaperSettings
     limits: RiskLimits
 
@@ -166,6 +175,8 @@ def load(home: Path) -> Settings:
         account=AccountId(f"{parsed.venue}:{parsed.account}"),
         install=parsed.install,
         agent_group=parsed.agent_group,
+        coins=frozenset(Coin(coin) for coin in parsed.coins),
+        move_mode=parsed.move_mode,
         paper=parsed.paper,
         limits=limits,
     )

@@ -119,7 +119,11 @@ async def get_portfolio(
     desk: DeskService, principal: Principal, arguments: PortfolioArguments
 ) -> PortfolioResult:
     """Read the desk once and show it."""
-    snapshot = await desk.read(principal)
+    return await show(await desk.read(principal), arguments)
+
+
+async def show(snapshot: DeskSnapshot, arguments: PortfolioArguments) -> PortfolioResult:
+    """A snapshot as a result; the operator's `status` shows the same."""
     full = arguments.detail == "full"
     shown = [pair for pair in snapshot.pairs if full or _held(snapshot, pair)]
     totals = figures(snapshot)
