@@ -26,6 +26,7 @@ from portfolio.clocks import PaperClocks
 from portfolio.core.events import VenueEvent
 from portfolio.core.names import AccountId, ClientOrderId, InstrumentId, IntentId, PairId
 from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
+from portfolio.ports import Exchange
 from tests.exchanges.paper import venues
 
 KEY = VenueKey("paperkey0123456789", "papersecret0123456789")
@@ -53,6 +54,11 @@ class Rig:
         answer: dict[str, object] = reply.json()
         assert answer["ok"] is True, answer
         return answer
+
+
+def as_port(exchange: BybitExchange) -> Exchange:
+    """The type checker's proof that the adapter is what the engine asks for."""
+    return exchange
 
 
 @asynccontextmanager
