@@ -120,10 +120,11 @@ async def guarded(
     limits: RiskLimits = DEFAULT_LIMITS,
     scores: Mapping[PairId, Decimal] | None = None,
     settings: Settings | None = None,
+    path: str = ":memory:",
 ) -> AsyncIterator[Post]:
     """A desk that holds these pairs, then a guard on it."""
     given = replace(settings or Settings(), usdt=Decimal(usdt))
-    async with world(":memory:", given) as made, made.desk() as rig:
+    async with world(path, given) as made, made.desk() as rig:
         for coin, quantity in holdings.items():
             await hold(rig, coin, quantity)
         async with on_guard(rig, limits, scores) as post:
