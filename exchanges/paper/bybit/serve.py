@@ -59,11 +59,15 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(venue: PaperVenue, port: int = 0) -> AsyncIterator[BybitUrls]:
-    """Serve a venue on loopback while the block runs; the port is open when it begins."""
+async def listening(venue: PaperVenue, port: int = 0, *, fallback: bool = False) -> AsyncIterator[BybitUrls]:
+    """Serve a venue on loopback while the block runs; the port is open when it begins.
+
+    Raises:
+        OSError: the port is taken (with `fallback` any free one is used instead).
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        _bind(listener, port, fallback=fallback)
         listener.listen(128)
         server = _Server(
             uvicorn.Config(
@@ -85,6 +89,15 @@ async def listening(venue: PaperVenue, port: int = 0) -> AsyncIterator[BybitUrls
                 server.should_exit = True
                 for which in ("public", "private", "trade"):
                     venue.drop(which)
+
+
+def _bind(listener: socket.socket, port: int, *, fallback: bool) -> None:
+    try:
+        listener.bind((HOST, port))
+    except OSError:
+        if not fallback:
+            raise
+        listener.bind((HOST, 0))
 
 
 async def _serve_until_asked(server: uvicorn.Server, listener: socket.socket) -> None:
@@ -173,7 +186,8 @@ def ready_line(venue: PaperVenue, urls: BybitUrls) -> dict[str, object]:
 async def serve(options: PaperOptions, ready: Ready) -> None:
     """Serve one paper venue until cancelled; `ready` is called once, when clients may connect."""
     venue, run = prepare(options)
-    async with listening(venue, options.port) as urls:
+    async with listening(venue, options.port or run.port, fallback=not options.port) as urls:
+        run = replace(run, port=int(urls.rest.rpartition(":")[2]))
         folder = options.data_dir
         if folder is None:
             ready(ready_line(venue, urls))

@@ -34,6 +34,8 @@ class Run:
     #: Market time at which the venue opened for the first time.
     opened_market_ns: int
     stored_wire_ns: int = 0
+    #: Where it listened, so that a restarted venue is found again; 0: nowhere yet.
+    port: int = 0
     core: Mapping[str, object] | None = field(default=None, repr=False)
 
 
@@ -65,7 +67,8 @@ def load_run(folder: Path) -> Run | None:
         stored: object = json.loads(path.read_text())
     except (OSError, ValueError):
         stored = None
-    if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT:
+    known = {"format", *Run.__slots__}
+    if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT or not set(stored) <= known:
         raise InputError(
             f"The paper venue's state {path} cannot be read.",
             field="data",

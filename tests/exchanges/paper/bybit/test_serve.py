@@ -65,7 +65,7 @@ async def test_a_run_survives_its_process(tmp_path: Path) -> None:
         assert set(first) == READY_KEYS
         assert first["passphrase"] == ""
     async with running(options) as second:
-        for name in ("uid", "api_key", "api_secret", "start_market_ns", "start_wire_ns"):
+        for name in ("rest", "uid", "api_key", "api_secret", "start_market_ns", "start_wire_ns"):
             assert second[name] == first[name]
 
 
