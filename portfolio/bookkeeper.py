@@ -142,6 +142,14 @@ class Bookkeeper:
         """
         return await self._pollers.refresh_account()
 
+    async def refresh_tables(self) -> None:
+        """Read the risk tables now, not only at the next full hour.
+
+        Raises:
+            VenueError: the venue could not be asked.
+        """
+        await self._pollers.refresh_tables()
+
     # --- listening ----------------------------------------------------------------------------------------
 
     async def _consume(self, stream: MemoryObjectReceiveStream[VenueEvent]) -> None:

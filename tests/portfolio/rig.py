@@ -1,6 +1,6 @@
 """A desk's lower half for tests: venue, journal, view, worker and bookkeeper, all real, on one clock."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -17,10 +17,12 @@ from exchanges.paper.synthetic import SyntheticReplay
 from portfolio.approvals import OperatorKey, PinnedVerifier, create_operator_key, sign_approval, unlock
 from portfolio.bookkeeper import Bookkeeper
 from portfolio.clocks import LoopClocks
+from portfolio.core.account import AccountSnapshot
 from portfolio.core.client_ids import client_order_id
 from portfolio.core.digest import sealed
 from portfolio.core.entries import IntentApproved, IntentMoved, IntentProposed
 from portfolio.core.errors import JournalError
+from portfolio.core.events import VenueEvent
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.intents import DriftBounds, Intent, IntentStatus, LegBound, SignedApproval, Target
 from portfolio.core.limits import HOUR_NS, SECOND_NS, TradeLimits
@@ -60,6 +62,10 @@ def perpetual(coin: str) -> InstrumentId:
 
 def spot(coin: str) -> InstrumentId:
     return InstrumentId(f"bybit:spot:{coin}USDT")
+
+
+def pair_id(coin: str) -> PairId:
+    return PairId(f"{coin}@bybit")
 
 
 def pair_spec(coin: str) -> PairSpec:
@@ -122,6 +128,21 @@ class WatchedExchange(MemoryExchange):
         self.on_place: Callable[[Sequence[OrderRequest]], None] = lambda orders: None
         self.die_after_place = False
         self.silent = False
+        #: Events of these classes get lost without a Gap.
+        self.mute: tuple[type, ...] = ()
+        self.read_account: Callable[[], Awaitable[AccountSnapshot]] = super().snapshot
+
+    async def snapshot(self) -> AccountSnapshot:
+        return await self.read_account()
+
+    def hang_up(self) -> None:
+        """Close every event stream for good."""
+        for listener in self._listeners._listeners:
+            listener._send.close()
+
+    def _send(self, event: VenueEvent, now: int) -> None:
+        if not isinstance(event, self.mute):
+            super()._send(event, now)
 
     async def place(self, orders: Sequence[OrderRequest], deadline_wire_ns: int) -> tuple[Outcome, ...]:
         self.requests.append((self.wire.wire_ns(), "place", tuple(one.client_order_id for one in orders)))
