@@ -287,6 +287,8 @@ class MemoryExchange:
             self._tell_limit(window, now)
             self.pump()
         await self._travel()
+        # The streams are as far away as the answer: what the request did has arrived when its answer has.
+        self._listeners.deliver(self._clocks.wire_ns(), self._reset)
         return (
             (Unknown("no answer (planned fault)"),) * count if fault is RequestFault.LOST_ANSWER else outcomes
         )
