@@ -16,6 +16,9 @@ from portfolio.core.guard.values import FreezeWanted, GuardInput, PairFacts, Rul
 from portfolio.core.limits import GuardLimits
 from portfolio.core.names import PairId
 
+#: While one of these is late the two figures are not of the same moment, and comparing them says nothing.
+_INPUTS = frozenset({"prices", "tables"})
+
 
 def margin_gap(ours: MarginFigures, venue: MarginFigures) -> Decimal:
     """The larger relative difference of maintenance margin and ECV, a fraction of the venue's figure."""
@@ -33,8 +36,8 @@ def _relative(ours: Decimal, venue: Decimal) -> Decimal:
 
 
 def sampled(state: GuardState, inp: GuardInput) -> GuardState:
-    """The state with this tick's sample, if the venue's totals are new and ours exist."""
-    if not inp.venue_is_new or inp.venue is None or inp.ours is None:
+    """The state with this tick's sample, if the venue's totals are new and ours are of the same prices."""
+    if not inp.venue_is_new or inp.venue is None or inp.ours is None or _INPUTS & set(inp.stale):
         return state
     gap = margin_gap(inp.ours, inp.venue)
     if gap > inp.limits.guard.gap_freeze:

@@ -29,6 +29,12 @@ def test_only_a_new_venue_figure_is_a_sample() -> None:
     assert sampled(GuardState(), replace(apart, venue_is_new=True, venue=None)) == GuardState()
 
 
+def test_figures_of_different_moments_are_not_compared() -> None:
+    apart = tick(ours=figures(10_200), venue=figures(10_000), venue_is_new=True)
+    assert sampled(GuardState(), replace(apart, stale=("prices",))) == GuardState()
+    assert sampled(GuardState(), replace(apart, stale=("funding",))).gap_over == 1
+
+
 def test_three_samples_over_one_percent_in_a_row_freeze_and_three_within_it_thaw() -> None:
     apart = tick(ours=figures(10_200), venue=figures(10_000), venue_is_new=True)
     close = tick(ours=figures(10_050), venue=figures(10_000), venue_is_new=True)
