@@ -4,7 +4,7 @@ Everything here runs in the worker's own tasks under a shield; each wait has a l
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -43,6 +43,18 @@ class EntryVeto(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """When a batch may be looked at and written ahead.
+
+    So that batches reach the wire by urgency however tasks are scheduled, and the guard sees, with each ENTRY
+    batch, those that went just before it.
+    """
+
+    after: list[anyio.Event]
+    over: anyio.Event = field(default_factory=anyio.Event)
+
+
 class Sender:
     """Sends batches for one account."""
 
@@ -70,23 +82,34 @@ class Sender:
         self._preflight = preflight
         self._freshness = freshness
         self._repaying = anyio.Lock()
+        self._last_turns: dict[Rank, anyio.Event] = {}
 
     # --- orders -------------------------------------------------------------------------------------------
 
-    async def orders(self, lane: Lane[OrderRequest], batch: Batch[OrderRequest]) -> None:
+    def turn(self, rank: Rank) -> Turn:
+        """A place in the order of write-aheads: behind everything as urgent, before what is less."""
+        mine = Turn([last for urgency, last in self._last_turns.items() if urgency <= rank])
+        self._last_turns[rank] = mine.over
+        return mine
+
+    async def orders(self, lane: Lane[OrderRequest], batch: Batch[OrderRequest], turn: Turn) -> None:
         """Carry one batch of orders through and answer its jobs."""
         try:
             with anyio.CancelScope(shield=True):
-                await self._carry(lane, batch)
+                for earlier in turn.after:
+                    await earlier.wait()
+                await self._carry(lane, batch, turn)
         finally:
+            turn.over.set()
             # Only a failure of ours leaves one without an answer: nobody may wait for it for ever.
             for job in batch.jobs:
                 job.finish(Unknown("the worker failed"))
 
-    async def _carry(self, lane: Lane[OrderRequest], batch: Batch[OrderRequest]) -> None:
+    async def _carry(self, lane: Lane[OrderRequest], batch: Batch[OrderRequest], turn: Turn) -> None:
         deadline = self._clocks.wire_ns() + self._traits.send_deadline_ns
         jobs = batch.jobs if batch.rank is not Rank.ENTRY else self._passed_by_guard(batch.jobs)
         jobs = await self._write_ahead(jobs, batch.rank, deadline)
+        turn.over.set()
         lane.bucket.refund(batch.grant, len(batch.jobs) - len(jobs))
         if not jobs:
             return

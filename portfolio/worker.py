@@ -30,7 +30,7 @@ from portfolio.core.pairs import PairSpec
 from portfolio.lanes import Batch, Job, Lane, Lanes, R, Rank, rank_of
 from portfolio.ports import ApprovalVerifier, Clocks, EmergencyLog, Exchange, Journal, OrderRow, Runner
 from portfolio.preflight import Preflight
-from portfolio.sender import EntryVeto, Sender
+from portfolio.sender import EntryVeto, Sender, Turn
 from portfolio.view import AccountView
 from portfolio.writer import JournalWriter
 
@@ -248,10 +248,10 @@ class RebalanceWorker:
                 group.start_soon(self._cancels, cancels, cancel)
         for place in sorted(self._lanes.place.values(), key=_urgency):
             while (batch := place.take(now)) is not None:
-                group.start_soon(self._orders, place, batch)
+                group.start_soon(self._orders, place, batch, self._sender.turn(batch.rank))
 
-    async def _orders(self, lane: Lane[OrderRequest], batch: Batch[OrderRequest]) -> None:
-        await self._sender.orders(lane, batch)
+    async def _orders(self, lane: Lane[OrderRequest], batch: Batch[OrderRequest], turn: Turn) -> None:
+        await self._sender.orders(lane, batch, turn)
         self._wake.set()  # a refused order gave its place in the limit back
 
     async def _cancels(self, lane: Lane[CancelRequest], batch: Batch[CancelRequest]) -> None:
