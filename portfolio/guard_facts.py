@@ -105,7 +105,7 @@ class FactsGatherer:
         self._limits = limits
         self._scores = scores
         self._quotes = {row.quote for row in view.instruments.values()}
-        self._last_figures_ns: int | None = None
+        self._last_figures: MarginFigures | None = None
 
     def holdings_now(self) -> dict[InstrumentId, Decimal]:
         """Signed coins of every leg of every pair; empty before the first account read."""
@@ -130,9 +130,10 @@ class FactsGatherer:
         now = self._clocks.wire_ns()
         ages = self._view.ages()
         snapshot = self._view.snapshot
-        figures_ns = None if ages.figures_ns is None else now - ages.figures_ns
-        is_new = figures_ns is not None and figures_ns != self._last_figures_ns
-        self._last_figures_ns = figures_ns
+        # Every report of the venue's totals is an object of its own, equal to the last one or not.
+        figures = None if snapshot is None else snapshot.figures
+        is_new = figures is not self._last_figures
+        self._last_figures = figures
         # Before recovery ended the journal lacks fills of the time before: it explains nothing yet.
         explained = facts if recovered else None
         return GuardInput(
@@ -140,7 +141,7 @@ class FactsGatherer:
             state=state,
             limits=self._limits,
             ours=ours,
-            venue=None if snapshot is None else snapshot.figures,
+            venue=figures,
             venue_age_ns=ages.figures_ns,
             venue_is_new=is_new,
             venue_market_ns=0 if snapshot is None else snapshot.event_market_ns,

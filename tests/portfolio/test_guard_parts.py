@@ -73,11 +73,21 @@ def coin(name: str, wallet: str, borrow: str = "0") -> Balance:
     return Balance(Coin(name), D(wallet), D(borrow), D(0), D(0))
 
 
+class RunningClocks(ManualClocks):
+    """Time goes on between any two looks at the clock, as it does in life."""
+
+    def wire_ns(self) -> int:
+        self.advance(1000)
+        return super().wire_ns()
+
+
 class Desk:
     """A view and a gatherer on it."""
 
-    def __init__(self, snapshot: AccountSnapshot | None, *, priced: bool = True) -> None:
-        self.clocks = ManualClocks(wire_ns=NOW)
+    def __init__(
+        self, snapshot: AccountSnapshot | None, *, priced: bool = True, clocks: ManualClocks | None = None
+    ) -> None:
+        self.clocks = clocks or ManualClocks(wire_ns=NOW)
         self.view = AccountView(
             account=AccountId("bybit:main"),
             instruments={PERP: PERPETUAL, SPOT_ID: SPOT},
@@ -207,12 +217,12 @@ def test_a_flat_pair_needs_no_price_sources() -> None:
 
 
 def test_each_venue_figure_is_one_sample() -> None:
-    desk = Desk(account(coin("SOL", "10")))
+    desk = Desk(account(coin("SOL", "10")), clocks=RunningClocks(wire_ns=NOW))
     assert desk.gather(desk.facts()).venue_is_new
-    desk.clocks.advance(SECOND_NS)
     assert not desk.gather(desk.facts()).venue_is_new
     desk.view.apply(Reset(replace(account(coin("SOL", "10")), seen_wire_ns=NOW + 1), NOW + 1))
     assert desk.gather(desk.facts()).venue_is_new
+    assert not desk.gather(desk.facts()).venue_is_new
 
 
 # --- how cuts are valued ------------------------------------------------------------------------------------
