@@ -36,7 +36,7 @@ move_mode = "normal"       # normal: post-only leads, taker after a deadline; ur
 # live_same_user = false   # true accepts live trading although programs of this user could take the keys
 
 [paper]                    # the embedded venue, replaying real history
-from = 2025-03-01          # first market day, UTC
+from = 2024-03-01          # first market day, UTC
 speed = 1                  # market seconds per second
 equity = 100000            # USDT at the start
 latency_ms = 0

@@ -59,7 +59,7 @@ class PaperSettings(_Section):
     """How the embedded venue replays history."""
 
     #: First market day, or moment, UTC.
-    start: Day = Field(default=date(2025, 3, 1), alias="from")
+    start: Day = Field(default=date(2024, 3, 1), alias="from")
     #: Market seconds per wire second.
     speed: Number = Field(default=Decimal(1), gt=0, le=100_000)
     #: USDT in the account at the start.

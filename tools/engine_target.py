@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import anyio.to_thread
 
-from portfolio.core.decimals import ZERO
+from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError
 from portfolio.core.hysteresis import band_edge
 from portfolio.core.margin.sim import MarginSim
@@ -19,6 +19,9 @@ from tools.ranking import rank
 from tools.results import usd
 
 _HOURS_A_YEAR = 24 * 365
+#: Room for rounding below the largest share of a pair, and how often shares are brought inside of it.
+_SHARE_ROOM = Decimal("0.003")
+_SHARE_ROUNDS = 10
 _QUOTE = Coin("USDT")
 
 
@@ -90,16 +93,36 @@ def _gated(
 ) -> Allocation:
     held = {candidate.pair_id: candidate.held_usd for candidate in found}
     targets, reasons = [], list(selection.excluded.items())
-    for pair_id, target in size.targets_usd.items():
+    for pair_id, target in _inside_share(size.targets_usd, snapshot).items():
         if pair_id in exclude:
             continue
-        gated = band_edge(held.get(pair_id, ZERO), target, snapshot.limits.trade)
-        if gated.changed:
+        now = held.get(pair_id, ZERO)
+        gated = band_edge(now, target, snapshot.limits.trade)
+        if now == 0 and target > 0:
+            # The band saves the cost of small corrections; an entry pays its way in anyhow.
+            targets.append(WantedTarget(pair_id, _cents(target)))
+        elif gated.changed:
             targets.append(WantedTarget(pair_id, _cents(gated.notional_usd)))
         else:
             reasons.append((pair_id, gated.why))
     reasons += [(PairId(name), "excluded by you") for name in sorted(exclude)]
     return Allocation(tuple(targets), tuple(reasons), _best_rejected(selection), size.binding)
+
+
+def _inside_share(wanted: Mapping[PairId, Decimal], snapshot: DeskSnapshot) -> Mapping[PairId, Decimal]:
+    """Keep pairs clear of the largest share of the book: rounding to lots moves every share a bit."""
+    totals = figures(snapshot)
+    equity = ZERO if totals is None else totals.total_equity
+    cap = snapshot.limits.book.pair_book_share_max * (ONE - _SHARE_ROOM)
+    targets = dict(wanted)
+    for _ in range(_SHARE_ROUNDS):
+        most = cap * max(sum(targets.values(), ZERO), equity)
+        over = [pair_id for pair_id, target in targets.items() if target > most]
+        if not over:
+            break
+        for pair_id in over:
+            targets[pair_id] = most
+    return targets
 
 
 def _cents(value: Decimal) -> Decimal:

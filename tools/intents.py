@@ -1,5 +1,6 @@
 """execute_intent, get_intent, cancel_intent: the life of a proposal. None of them trades by itself."""
 
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
@@ -16,6 +17,8 @@ from tools.portfolio import GuardActionBlock, guard_action
 from tools.results import Common, intent_head, moment, usd
 from tools.spec import READING, Arguments, Hints, Tool
 
+#: Share of a target that fees in coins and lots may leave open.
+_DUST = Decimal("0.002")
 _WAITING = (IntentStatus.PROPOSED, IntentStatus.REQUESTED)
 
 
@@ -157,7 +160,7 @@ async def get_intent(desk: DeskService, principal: Principal, arguments: GetArgu
 
 def _progress_summary(progress: IntentProgress) -> str:
     row = progress.row
-    done = sum(1 for pair in progress.pairs if pair.hedged == pair.target)
+    done = sum(1 for pair in progress.pairs if abs(pair.hedged - pair.target) <= _DUST * pair.target)
     text = f"Intent {row.intent.intent_id} is {row.status.value}: "
     text += f"{done} of {len(progress.pairs)} pairs at target, {progress.fills} fills"
     if progress.unknown_orders:

@@ -12,7 +12,7 @@ from portfolio.core.names import InstrumentId, PairId
 from portfolio.core.risk import FeeRates
 from portfolio.service import DeskService, DeskSnapshot, Principal, Proposal, ProposalRequest, WantedTarget
 from tools.book import notional_usd
-from tools.engine_target import engine_target
+from tools.engine_target import Allocation, engine_target
 from tools.inputs import Amount, Fraction, PairName, RequestName, TargetArgument
 from tools.intent_rows import NEXT
 from tools.results import Common, MarginBlock, head, margin_block, moment, ratio, usd
@@ -96,6 +96,9 @@ class ProposeResult(Common):
     repeated: bool = Field(description="This request_id was proposed before; nothing new was stored.")
     changes: list[ChangeBlock]
     skipped: list[SkippedBlock]
+    book_bound_by: str | None = Field(
+        description="For engine_target: the limit that keeps the engine's book from being larger."
+    )
     best_rejected: str | None = Field(description="For no_change: what came closest, and what stopped it.")
     cost_usd: str
     expected_carry_usd_per_day: str
@@ -113,14 +116,14 @@ async def propose_rebalance(
     """Collect the targets, check the caller's own constraints, and let the desk compute the rest."""
     snapshot = await desk.read(principal)
     constraints = arguments.constraints
-    best_rejected: str | None = None
+    allocation: Allocation | None = None
     if arguments.kind == "changes":
         wanted = _own_targets(arguments)
     else:
         allocation = await engine_target(desk, principal, snapshot, frozenset(constraints.exclude))
-        wanted, best_rejected = allocation.targets, allocation.best_rejected
+        wanted = allocation.targets
         if not wanted:
-            return _nothing(snapshot, allocation.reasons, best_rejected)
+            return _nothing(snapshot, allocation)
         if constraints.reduce_only:
             wanted = tuple(w for w in wanted if w.notional_usd <= _held(snapshot, w.pair_id))
     _check_budget(snapshot, wanted, constraints)
@@ -133,7 +136,7 @@ async def propose_rebalance(
         reduce_only=constraints.reduce_only,
         min_health=constraints.min_health,
     )
-    return _answer(snapshot, await desk.propose(principal, request), best_rejected)
+    return _answer(snapshot, await desk.propose(principal, request), allocation)
 
 
 def _own_targets(arguments: ProposeArguments) -> tuple[WantedTarget, ...]:
@@ -189,9 +192,7 @@ def _taker(snapshot: DeskSnapshot, pair_id: PairId) -> Decimal:
     )
 
 
-def _nothing(
-    snapshot: DeskSnapshot, reasons: tuple[tuple[PairId, str], ...], best_rejected: str | None
-) -> ProposeResult:
+def _nothing(snapshot: DeskSnapshot, allocation: Allocation) -> ProposeResult:
     """The engine wants no change, so nothing was sent to the desk."""
     totals = snapshot.guard.figures or (None if snapshot.venue is None else snapshot.venue.figures)
     if totals is None:
@@ -205,8 +206,9 @@ def _nothing(
         will_need="human",
         repeated=False,
         changes=[],
-        skipped=[SkippedBlock(pair=pair, why=why) for pair, why in reasons],
-        best_rejected=best_rejected,
+        skipped=[SkippedBlock(pair=pair, why=why) for pair, why in allocation.reasons],
+        book_bound_by=allocation.binding,
+        best_rejected=allocation.best_rejected,
         cost_usd="0",
         expected_carry_usd_per_day="0",
         before=block,
@@ -218,7 +220,7 @@ def _nothing(
     )
 
 
-def _answer(snapshot: DeskSnapshot, proposal: Proposal, best_rejected: str | None) -> ProposeResult:
+def _answer(snapshot: DeskSnapshot, proposal: Proposal, allocation: Allocation | None) -> ProposeResult:
     row = proposal.row
     if row is None:
         summary = "Nothing would change."
@@ -230,6 +232,7 @@ def _answer(snapshot: DeskSnapshot, proposal: Proposal, best_rejected: str | Non
             f"for {usd(proposal.cost_usd)} USD; it is {row.status.value} and nothing has been traded."
         )
         next_step = NEXT[row.status]
+    best_rejected = None if allocation is None else allocation.best_rejected
     if best_rejected is None and row is None and proposal.skipped:
         first = proposal.skipped[0]
         best_rejected = f"{first.pair_id}: {first.why}"
@@ -254,6 +257,7 @@ def _answer(snapshot: DeskSnapshot, proposal: Proposal, best_rejected: str | Non
             for change in proposal.changes
         ],
         skipped=[SkippedBlock(pair=s.pair_id, why=s.why) for s in proposal.skipped],
+        book_bound_by=None if allocation is None else allocation.binding,
         best_rejected=best_rejected if row is None else None,
         cost_usd=usd(proposal.cost_usd),
         expected_carry_usd_per_day=usd(proposal.carry_usd_per_day),

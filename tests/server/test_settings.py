@@ -27,7 +27,7 @@ def test_the_template_of_every_mode_loads_except_live_for_the_same_user(tmp_path
         assert settings.mode == mode
         assert settings.limits == RiskLimits()
         assert settings.account == "bybit:main"
-        assert settings.paper.start == date(2025, 3, 1)
+        assert settings.paper.start == date(2024, 3, 1)
         assert settings.paper.equity == Decimal(100_000)
     error = refusal(tmp_path, TEMPLATE.format(mode="live"))
     assert error.field == "live_same_user"
