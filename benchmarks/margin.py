@@ -1,0 +1,96 @@
+"""The exact margin rule: one valuation of a large account, what-ifs of a book, and a headroom search."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from benchmarks import made
+from benchmarks.measure import Result, spread, timed
+from portfolio.core.decimals import ZERO, round_down_to_step
+from portfolio.core.margin.bybit_uta import value
+from portfolio.core.margin.results import Headroom, Lines
+from portfolio.core.margin.sim import MarginSim
+from portfolio.core.margin.state import MarginState
+from portfolio.core.margin.valuation import Valuation
+from portfolio.core.names import InstrumentId, PairId
+from portfolio.core.pairs import PairLegs, PairSpec
+from portfolio.core.universe import carry_pairs
+
+#: USD of one leg of every pair of the book.
+LEG_USD = Decimal(20_000)
+
+
+class Counter:
+    """The margin rule, counting how often it is asked and for how many sizes of one position."""
+
+    def __init__(self, instrument_id: InstrumentId) -> None:
+        self.valuations = 0
+        self.sizes: set[Decimal] = set()
+        self._instrument_id = instrument_id
+
+    def __call__(
+        self, state: MarginState, *, reference: bool = False, extrapolate: bool = False
+    ) -> Valuation:
+        """See `MarginRule`."""
+        self.valuations += 1
+        self.sizes |= {row.quantity for row in state.positions if row.instrument_id == self._instrument_id}
+        return value(state, reference=reference, extrapolate=extrapolate)
+
+
+class Book:
+    """A book of so many pairs on one account, built by a what-if."""
+
+    def __init__(self, pairs: int) -> None:
+        core = made.venue(pairs, LEG_USD * pairs)
+        self.pairs: Mapping[PairId, PairSpec] = carry_pairs(core.instruments())
+        self.sim = MarginSim()
+        flat = core.margin_state()
+        nothing = {key: PairLegs(key, ZERO, ZERO) for key in self.pairs}
+        self.sizes = {
+            key: round_down_to_step(
+                LEG_USD / flat.prices.marks[pair.short_leg], flat.instruments[pair.short_leg].lot_size
+            )
+            for key, pair in self.pairs.items()
+        }
+        built = self.sim.simulate(flat, self.pairs, nothing, self.sizes, stresses=())
+        self.state, self.legs = built.state, built.legs
+
+    def what_if(self) -> int:
+        """Every pair a tenth larger, under the standard stresses; how many of those."""
+        targets = {key: size * Decimal("1.1") for key, size in self.sizes.items()}
+        return len(self.sim.simulate(self.state, self.pairs, self.legs, targets).stresses)
+
+    def headroom(self, sim: MarginSim, pair_id: PairId) -> Headroom:
+        """How much more of one pair fits by the guard's lines, every stress among them."""
+        return sim.headroom(self.state, self.pairs, self.legs, pair_id, lines=Lines.ENTRY)
+
+
+def run(*, tiny: bool = False) -> Result:
+    """Milliseconds on one core."""
+    times = 3 if tiny else 50
+    account = made.large_account(10 if tiny else 100, 3 if tiny else 30)
+    valuations, _ = timed(lambda: value(account), times)
+    result: dict[str, object] = {
+        "positions": len(account.positions),
+        "coins": len(account.balances),
+        "orders": len(account.orders),
+        "value_ms": spread(valuations),
+    }
+    for pairs in (2,) if tiny else (7, 20):
+        book = Book(pairs)
+        what_ifs, stresses = timed(book.what_if, 2 if tiny else 10, warm_up=1)
+        result |= {f"simulate_{pairs}_pairs_ms": spread(what_ifs), f"stresses_{pairs}_pairs": stresses}
+    return result | _headroom(2 if tiny else 7, 1 if tiny else 5)
+
+
+def _headroom(pairs: int, times: int) -> Result:
+    book = Book(pairs)
+    pair_id = max(book.pairs)
+    searches, found = timed(lambda: book.headroom(book.sim, pair_id), times, warm_up=0)
+    rule = Counter(book.pairs[pair_id].short_leg)
+    book.headroom(MarginSim(rule), pair_id)
+    return {
+        f"headroom_{pairs}_pairs_ms": spread(searches),
+        "headroom_sizes_tried": len(rule.sizes),
+        "headroom_valuations": rule.valuations,
+        "headroom_bound_by": found.binding,
+    }

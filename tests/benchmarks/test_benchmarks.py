@@ -1,0 +1,110 @@
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from benchmarks import breach, journal, made, margin, rebalance, tick
+from benchmarks.__main__ import main
+from benchmarks.measure import Result, noise, spread
+from benchmarks.table import lines
+from portfolio.core.margin.bybit_uta import value
+
+SPREAD = {"n", "p50", "p95", "p99", "max"}
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def numbers(result: Mapping[str, object]) -> Iterator[float]:
+    for value in result.values():
+        if isinstance(value, Mapping):
+            yield from numbers(value)
+        elif isinstance(value, int | float):
+            yield value
+
+
+def check(result: Result, *promised: str) -> None:
+    assert set(promised) <= set(result)
+    found = list(numbers(result))
+    assert found
+    assert all(math.isfinite(number) for number in found)
+
+
+def test_percentiles_are_samples_by_nearest_rank() -> None:
+    assert spread([3, 1, 2]) == {"n": 3, "p50": 2, "p95": 3, "p99": 3, "max": 3}
+    hundred = spread(list(range(1, 201)))
+    assert (hundred["p50"], hundred["p95"], hundred["p99"]) == (100, 190, 198)
+
+
+def test_noise_is_a_result_like_any_other() -> None:
+    check(noise(3), "fixed_work_ms", "sleep_1ms_late_ms", "load")
+
+
+def test_margin_measures_a_valuation_what_ifs_and_a_headroom_search() -> None:
+    result = margin.run(tiny=True)
+    check(result, "positions", "value_ms", "simulate_2_pairs_ms", "stresses_2_pairs", "headroom_2_pairs_ms")
+    check(result, "headroom_sizes_tried", "headroom_valuations", "headroom_bound_by")
+
+
+def test_the_large_account_has_the_positions_coins_and_orders_that_it_claims() -> None:
+    account = made.large_account(100, 30)
+    assert (len(account.positions), len(account.balances), len(account.orders)) == (100, 31, 10)
+    assert account == made.large_account(100, 30)
+    figures = value(account).figures
+    assert figures.adjusted_equity > figures.maintenance_margin > 0
+
+
+def test_journal_measures_batches_beside_a_bare_fsync() -> None:
+    check(journal.run(tiny=True), "append_batch_ms", "entries_per_second", "bare_write_fsync_ms")
+
+
+def test_tick_measures_the_view_the_decision_and_the_loop() -> None:
+    result = tick.run(tiny=True)
+    check(result, "apply_mark_us_2_pairs", "decide_ms_2_pairs", "event_to_looked_ms_2_pairs")
+
+
+def test_breach_measures_every_stage_up_to_the_wire() -> None:
+    result = breach.run(tiny=True)["tick_to_order_2_pairs"]
+    assert isinstance(result, dict)
+    check(result, "orders", "tick_to_decision_ms", "tick_to_worker_ms", "tick_to_wire_ms")
+    assert result["orders"] >= 2
+
+
+def test_rebalance_measures_entering_resizing_and_leaving_beside_their_bounds() -> None:
+    result = rebalance.run(tiny=True)
+    for name in ("enter", "resize", "exit"):
+        part = result[f"{name}_2_pairs"]
+        assert isinstance(part, dict)
+        check(
+            part, "hedged_ms", "ended_ms", "bound_ms", "hedged_over_bound", "hedged_over_bound_with_reserve"
+        )
+        assert part["orders"] >= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "bound"),
+    [("enter", 7, 100), ("enter", 20, 1100), ("exit", 20, 1100), ("resize", 7, 250), ("resize", 20, 1100)],
+)
+def test_the_bound_counts_the_venues_limits_and_each_dependent_round_trip(
+    name: str, pairs: int, bound: int
+) -> None:
+    assert rebalance.bound_ns(name, pairs) == bound * 1_000_000
+
+
+def test_the_command_runs_one_benchmark_and_writes_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(main.__globals__["BENCHMARKS"], "journal", lambda: journal.run(tiny=True))
+    assert main(["--only", "journal"]) == 0
+    report = json.loads((tmp_path / "build/bench.json").read_text())
+    assert list(report["benchmarks"]) == ["journal"]
+    assert set(report["benchmarks"]["journal"]["append_batch_ms"]) == SPREAD
+    assert "append_batch_ms" in capsys.readouterr().out
+
+
+def test_the_table_flattens_parts_and_keeps_spreads_in_one_line() -> None:
+    assert len(list(lines({"a": 1, "b": {"c_ms": spread([1.0]), "d": ["done"]}}))) == 3
