@@ -24,8 +24,8 @@ from portfolio.ports import Journal, OrderRow
 #: Freezes that only the operator lifts. Not named "orphan": that one the guard's rule lifts by itself.
 ORPHAN_FILL = "orphan_fill"
 LATE_FILL = "late_fill"
-#: Certain answers that an execution contradicts.
-_NO_EFFECT = frozenset({"rejected", "not_sent", "absent"})
+#: States in which no execution can be missing: one that arrives contradicts what was certain.
+_OVER = frozenset({"rejected", "not_sent", "absent", "closed"})
 _UNANSWERED = frozenset({"planned", "unknown"})
 
 
@@ -102,7 +102,7 @@ def _book_fills(draft: _Draft, fills: tuple[Fill, ...]) -> dict[str, EntriesFroz
             continue
         draft.entries.append(FillBooked(fill, row.request.pair_id, row.request.intent_id))
         draft.gained[fill.client_order_id] = draft.gained.get(fill.client_order_id, ZERO) + fill.quantity
-        if row.state in _NO_EFFECT:
+        if row.state in _OVER:
             reason = f"order {fill.client_order_id} was {row.state}, yet fill {fill.fill_id} arrived"
             frozen.setdefault(LATE_FILL, EntriesFrozen(LATE_FILL, reason, "operator"))
     return frozen

@@ -168,18 +168,24 @@ class Bookkeeper:
                 self._fills.append(event.fill)
                 self._news.set()
             case OrderUpdate():
-                order = event.order
-                if order.status.terminal or order.client_order_id in self._board.unknown_orders():
-                    self._states[order.client_order_id] = order
-                    self._news.set()
-                elif order.filled == 0:
-                    self._board.visible(order.client_order_id)
+                self._note_state(event.order)
             case RateLimitUpdate():
                 self._worker.rate_limit(event)
             case Reset():
                 self._reset.set()
             case EndOfData():
                 self._ended = True
+
+    def _note_state(self, order: OrderState) -> None:
+        key = order.client_order_id
+        if order.status.terminal:
+            self._states[key] = order
+            self._news.set()
+        elif key in self._board.unknown_orders():
+            self._states.setdefault(key, order)  # a late report never takes back that it is over
+            self._news.set()
+        elif order.filled == 0:
+            self._board.visible(key)
 
     # --- booking ------------------------------------------------------------------------------------------
 
@@ -267,8 +273,8 @@ class Bookkeeper:
         fills = await self._exchange.fills(max(0, self._fills_since_ns))
         await self._book(News(fills=fills))
         for row in await self._writer.read(lambda journal: journal.orders(unsettled_only=True)):
-            if row.state == "accepted":
-                await self._lookup.settle(row)
+            if row.state == "accepted" and not await self._lookup.settle(row):
+                self._lookup.ask(row.request.client_order_id, in_ns=FILLS_LATE_NS)
 
     async def _all_known(self) -> None:
         """Wait until every outcome that is unknown now is known."""

@@ -2,7 +2,8 @@
 
 *Absent* counts only when the venue's answer covers every send up to the order's deadline, plus the clock
 difference and the time until an accepted order shows in every query. Anything less is asked again, with
-growing pauses.
+growing pauses. An order that was accepted is believed gone only after it was absent for minutes: venues move
+a filled order from one list to another, and forget a cancelled one without fills after a day.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ import anyio
 from portfolio.board import OrderBoard
 from portfolio.booking import Booked, News
 from portfolio.core.errors import VenueError
-from portfolio.core.limits import SECOND_NS
+from portfolio.core.limits import MINUTE_NS, SECOND_NS
 from portfolio.core.names import ClientOrderId
 from portfolio.core.orders import Absent, Found
 from portfolio.ports import Clocks, Exchange, OrderRow, VenueTraits
@@ -21,6 +22,8 @@ from portfolio.writer import JournalWriter, NotCommitted
 
 PAUSE_MIN_NS = SECOND_NS // 10
 PAUSE_MAX_NS = 2 * SECOND_NS
+#: How long an accepted order must stay absent before it counts as cancelled without a further fill.
+GONE_AFTER_NS = 5 * MINUTE_NS
 #: Requests at once: half of the tightest query limit of the venues known.
 _AT_ONCE = 10
 
@@ -58,6 +61,8 @@ class Lookup:
         self._book = book
         self._note = note
         self._asks: dict[ClientOrderId, _Ask] = {}
+        #: Accepted orders that the venue does not show: since when, wire clock.
+        self._gone_since: dict[ClientOrderId, int] = {}
 
     def ask(self, client_order_id: ClientOrderId, *, in_ns: int = 0) -> None:
         """Ask for this order soon; an earlier appointment stays."""
@@ -72,6 +77,7 @@ class Lookup:
     def forget(self, client_order_id: ClientOrderId) -> None:
         """Nothing more is to be learned of it."""
         self._asks.pop(client_order_id, None)
+        self._gone_since.pop(client_order_id, None)
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -119,12 +125,22 @@ class Lookup:
         key = row.request.client_order_id
         found = await self._exchange.find(key, row.request.instrument_id)
         if isinstance(found, Found):
+            self._gone_since.pop(key, None)
             booked = await self._book(News(fills=found.fills, states={key: found.order}))
             return key not in booked.short_of_fills
         if isinstance(found, Absent):
-            if found.covered_until_wire_ns < certain_after_ns(row, self._exchange.traits):
+            if not self._is_gone(row, found.covered_until_wire_ns):
                 return False
             await self._book(News(absent=(key,)))
             return True
         await self._note("lookup", f"{key}: {found.reason}")
         return False
+
+    def _is_gone(self, row: OrderRow, covered_until_wire_ns: int) -> bool:
+        """Whether an absence up to that time is certain."""
+        if covered_until_wire_ns < certain_after_ns(row, self._exchange.traits):
+            return False
+        if row.state != "accepted":
+            return True
+        since = self._gone_since.setdefault(row.request.client_order_id, covered_until_wire_ns)
+        return covered_until_wire_ns - since >= GONE_AFTER_NS

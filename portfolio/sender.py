@@ -11,11 +11,12 @@ from typing import Protocol
 import anyio
 
 from portfolio.board import OrderBoard
+from portfolio.core.decimals import ZERO
 from portfolio.core.entries import Entry, OrderAnswered, OrderPlanned, RepaymentMoved
 from portfolio.core.entry_rules import takes_off_only
-from portfolio.core.errors import Effect, MissingDataError, VenueError
+from portfolio.core.errors import Effect, VenueError
 from portfolio.core.limits import HOUR_NS, SECOND_NS, Freshness
-from portfolio.core.names import Coin
+from portfolio.core.names import ClientOrderId, Coin, InstrumentId
 from portfolio.core.orders import (
     Accepted,
     CancelRequest,
@@ -82,6 +83,8 @@ class Sender:
         self._preflight = preflight
         self._freshness = freshness
         self._repaying = anyio.Lock()
+        #: Orders that went while the journal could not commit: it cannot tell that they were sent.
+        self._aside: set[ClientOrderId] = set()
         self._last_turns: dict[Rank, anyio.Event] = {}
 
     # --- orders -------------------------------------------------------------------------------------------
@@ -177,7 +180,7 @@ class Sender:
         self, jobs: Sequence[Job[OrderRequest]], rank: Rank, deadline_wire_ns: int, reason: str
     ) -> list[Job[OrderRequest]]:
         """The journal cannot commit: only the guard's bounded orders go, recorded in the emergency file."""
-        going = [job for job in jobs if rank is Rank.DERISK and self._bounded(job.request)]
+        going = self._bounded(jobs) if rank is Rank.DERISK else []
         if going:
             try:
                 await self._writer.keep_aside([OrderPlanned(job.request, deadline_wire_ns) for job in going])
@@ -186,19 +189,28 @@ class Sender:
         _refuse([job for job in jobs if job not in going], f"the journal cannot commit: {reason}")
         return going
 
-    def _bounded(self, order: OrderRequest) -> bool:
-        """Reduce-only at the venue, or within a holding that was read moments ago."""
-        kind = self._view.instrument(order.instrument_id).kind
+    def _bounded(self, jobs: Sequence[Job[OrderRequest]]) -> list[Job[OrderRequest]]:
+        """Those that are reduce-only at the venue, or together within holdings that were read moments ago."""
+        passed: list[Job[OrderRequest]] = []
+        left: dict[InstrumentId, Decimal] = {}
+        for job in jobs:
+            order = job.request
+            leg = order.instrument_id
+            kind = self._view.instrument(leg).kind
+            reduces = order.reduce_only and kind in self._traits.reduce_only
+            holding = left.setdefault(leg, self._fresh_holding(leg))
+            if order.client_order_id not in self._aside and takes_off_only(order, kind, reduces, holding):
+                left[leg] += order.side.sign * order.quantity
+                self._aside.add(order.client_order_id)
+                passed.append(job)
+        return passed
+
+    def _fresh_holding(self, instrument_id: InstrumentId) -> Decimal:
+        """Signed base coins; 0, of which nothing can be taken, when the last read is too old."""
         age = self._view.ages().account_ns
-        if order.reduce_only and kind in self._traits.reduce_only:
-            return takes_off_only(order, kind, venue_reduces=True, holding=Decimal(0))
         if age is None or age > self._freshness.account_ns:
-            return False
-        try:
-            holding = self._view.signed_holding(order.instrument_id)
-        except MissingDataError:
-            return False
-        return takes_off_only(order, kind, venue_reduces=False, holding=holding)
+            return ZERO
+        return self._view.signed_holding(instrument_id)
 
     async def _on_wire(
         self, send: Callable[[], Awaitable[Sequence[Outcome]]], count: int, deadline_wire_ns: int

@@ -91,11 +91,6 @@ class JournalWriter:
         """These happened; write them before anything newer, once the journal commits again."""
         self._owed.extend(entries)
 
-    @property
-    def owing(self) -> bool:
-        """Something happened that the journal does not have yet."""
-        return bool(self._owed)
-
     async def keep_aside(self, entries: Sequence[Entry]) -> None:
         """Record in the emergency file what the journal cannot commit, and owe it to the journal.
 

@@ -26,10 +26,12 @@ from portfolio.core.events import VenueEvent
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.intents import DriftBounds, Intent, IntentStatus, LegBound, SignedApproval, Target
 from portfolio.core.limits import HOUR_NS, SECOND_NS, TradeLimits
-from portfolio.core.names import AccountId, Coin, InstrumentId, IntentId, Narrative, PairId
+from portfolio.core.names import AccountId, ClientOrderId, Coin, InstrumentId, IntentId, Narrative, PairId
 from portfolio.core.orders import (
+    Absent,
     Accepted,
     CancelRequest,
+    FindResult,
     OrderClass,
     OrderRequest,
     Outcome,
@@ -130,13 +132,24 @@ class WatchedExchange(MemoryExchange):
         self.silent = False
         #: Events of these classes get lost without a Gap.
         self.mute: tuple[type, ...] = ()
+        #: Orders that no query shows.
+        self.hidden: set[str] = set()
         self.read_account: Callable[[], Awaitable[AccountSnapshot]] = super().snapshot
 
     async def snapshot(self) -> AccountSnapshot:
         return await self.read_account()
 
+    async def find(self, client_order_id: ClientOrderId, instrument_id: InstrumentId) -> FindResult:
+        found = await super().find(client_order_id, instrument_id)
+        return Absent(self.wire.wire_ns()) if client_order_id in self.hidden else found
+
+    def tell(self, event: VenueEvent) -> None:
+        """Put an event of the test's own on the stream."""
+        super()._send(event, self.wire.wire_ns())
+
     def hang_up(self) -> None:
         """Close every event stream for good."""
+        self.mute = (object,)
         for listener in self._listeners._listeners:
             listener._send.close()
 

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portfolio.booking import LATE_FILL, ORPHAN_FILL, News, book
-from portfolio.core.entries import OrderAnswered, OrderPlanned
+from portfolio.core.entries import OrderAnswered, OrderClosed, OrderPlanned
 from portfolio.core.names import AccountId, ClientOrderId, Coin, InstrumentId, IntentId, PairId, VenueOrderId
 from portfolio.core.orders import (
     Fill,
@@ -177,9 +178,12 @@ def test_an_execution_on_another_leg_than_its_order_is_an_orphan() -> None:
         assert [one.source for one in subject.freezes()] == [ORPHAN_FILL]
 
 
-def test_an_execution_that_contradicts_a_certain_answer_is_booked_and_freezes_entries() -> None:
+@pytest.mark.parametrize("outcome", ["absent", "rejected", "not_sent", "closed"])
+def test_an_execution_that_contradicts_what_was_certain_is_booked_and_freezes_entries(outcome: str) -> None:
     with journal() as subject:
-        plan(subject, outcome="absent")
+        plan(subject, outcome="accepted" if outcome == "closed" else outcome)
+        if outcome == "closed":
+            subject.append([OrderClosed(KEY, OrderStatus.CANCELLED, Decimal(0))], 1)
         entries, _ = book(subject, News((fill(1),)))
         subject.append(entries, 2)
         assert subject.holdings() == {(PAIR, LEG): Decimal(-2)}

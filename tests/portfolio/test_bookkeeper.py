@@ -7,16 +7,16 @@ from pathlib import Path
 import anyio
 import pytest
 
-from exchanges.paper.commands import ChangeTables, PlaceOrder, Transfer
+from exchanges.paper.commands import CancelOrder, ChangeTables, PlaceOrder, Transfer
 from exchanges.paper.config import SECOND_NS
-from exchanges.paper.faults import Disconnect, FaultPlan, NoticeFault
+from exchanges.paper.faults import Disconnect, FaultPlan, NoticeFault, RequestFault
 from portfolio.booking import ORPHAN_FILL
 from portfolio.core.account import AccountSnapshot
 from portfolio.core.entries import CashBooked, Noted, TablesChanged, TreasuryAdopted
 from portfolio.core.errors import UnknownNameError, VenueError
-from portfolio.core.events import FillUpdate, OrderUpdate
+from portfolio.core.events import EndOfData, FillUpdate, OrderUpdate
 from portfolio.core.names import ClientOrderId, Coin
-from portfolio.core.orders import Accepted, NotSent, OrderStatus, Side, TimeInForce
+from portfolio.core.orders import Accepted, NotSent, OrderStatus, Side, TimeInForce, Unknown
 from portfolio.core.risk import FeeRates
 from tests.portfolio.rig import Rig, Settings, World, desk, pair_id, perpetual, spot, world
 
@@ -178,6 +178,74 @@ async def test_fills_wait_for_a_journal_that_cannot_commit_and_the_view_does_not
         rig.disk(fails=False)
         await rig.settle(lead)
         assert rig.journal.holdings()[lead.pair_id, lead.instrument_id] == -10
+
+
+async def test_an_accepted_order_that_no_query_shows_is_over_only_after_minutes() -> None:
+    async with desk() as rig:
+        rig.approve(("SOL", "10"))
+        price = rig.price(perpetual("SOL"), Side.BUY)
+        flickers, gone = (
+            rig.entry("SOL", "1", price=price, time_in_force=TimeInForce.POST_ONLY) for _ in range(2)
+        )
+        await rig.send(flickers, gone)
+        rig.exchange.mute = (OrderUpdate,)
+        for order in (flickers, gone):
+            rig.exchange.command(CancelOrder(order.instrument_id, order_link_id=order.client_order_id))
+        rig.exchange.hidden = {flickers.client_order_id, gone.client_order_id}
+        await anyio.sleep(200)
+        assert {row.state for row in rig.journal.orders()} == {"accepted"}
+        rig.exchange.hidden = {gone.client_order_id}
+        row = await rig.worker.settled(flickers.client_order_id, timeout_ns=10 * SECOND_NS)
+        assert (row.state, row.status) == ("closed", OrderStatus.CANCELLED)
+        row = await rig.worker.settled(gone.client_order_id, timeout_ns=150 * SECOND_NS)
+        assert (row.state, row.status) == ("closed", OrderStatus.CANCELLED)
+
+
+async def test_an_unknown_outcome_outlasts_a_venue_that_cannot_be_asked() -> None:
+    async with desk(settings=Settings(faults=FaultPlan(explicit={1: RequestFault.LOST_ANSWER}))) as rig:
+        rig.approve(("SOL", "10"))
+        lead = rig.entry("SOL", "10")
+        rig.exchange.mute = (OrderUpdate, FillUpdate)
+        rig.exchange.faults = replace(rig.exchange.faults, reads_failed=Decimal(1))
+        assert isinstance((await rig.send(lead))[0], Unknown)
+        await anyio.sleep(30)
+        assert rig.worker.unknown_pairs() == {lead.pair_id}
+        rig.exchange.faults = FaultPlan()
+        await rig.settle(lead)
+        assert rig.journal.holdings()[lead.pair_id, lead.instrument_id] == -10
+
+
+async def test_a_journal_that_cannot_even_be_read_for_a_while_loses_nothing() -> None:
+    plan = FaultPlan(disconnects=(Disconnect(12 * SECOND_NS, 2 * SECOND_NS),))
+    async with desk(settings=Settings(faults=plan)) as rig:
+        rig.approve(("SOL", "10"))
+        lead = rig.entry("SOL", "10")
+
+        def fail(orders: object) -> None:
+            rig.rails.broken = "disk I/O error"
+
+        rig.exchange.on_place = fail
+        await anyio.sleep(10)
+        await rig.send(lead)
+        rig.exchange.command(Transfer(Coin("USDT"), Decimal(7)))
+        await anyio.sleep(120)
+        assert rig.worker.journal_failure == "disk I/O error"
+        rig.rails.broken = None
+        await rig.settle(lead)
+        await anyio.sleep(10)
+        assert rig.journal.holdings()[lead.pair_id, lead.instrument_id] == -10
+        amounts = {one.amount for one in booked(rig, CashBooked) if isinstance(one, CashBooked)}
+        assert Decimal(7) in amounts
+
+
+async def test_the_end_of_the_data_is_not_a_failure() -> None:
+    async with desk() as rig:
+        rig.exchange.tell(EndOfData(rig.clocks.market_ns(), rig.clocks.wire_ns()))
+        await anyio.sleep(0.1)
+        rig.exchange.hang_up()
+        await anyio.sleep(1)
+        assert rig.view.ended
+        assert rig.bookkeeper.recovered
 
 
 async def test_asking_for_an_order_that_was_never_planned_is_an_error() -> None:
