@@ -225,6 +225,17 @@ def token_revoke(name: Annotated[str, typer.Argument(help="Whose it is.")], as_j
 
 
 @app.command()
+def demo(
+    stay: Annotated[bool, typer.Option("--stay", help="Keep it running afterwards.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show everything in numbered beats: venue, agent, approval, fills, guard, kill -9, recovery."""
+    from server.demo.run import run_demo
+
+    raise typer.Exit(run_demo(as_json=as_json, stay=stay))
+
+
+@app.command()
 def simulate(
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the first episode.")] = 1,

@@ -83,20 +83,17 @@ def _totals(given: TextInput) -> list[str]:
     bought = sum((max(Decimal(0), c.to_usd - c.from_usd) for c in given.changes), Decimal(0))
     sold = sum((max(Decimal(0), c.from_usd - c.to_usd) for c in given.changes), Decimal(0))
     cost = sum((c.cost_usd for c in given.changes), Decimal(0))
-    before = sum(
-        (c.carry_usd_per_day * c.from_usd / c.to_usd for c in given.changes if c.to_usd > 0), Decimal(0)
-    )
+    before = sum((c.carry_usd_per_day_before for c in given.changes), Decimal(0))
     carry = sum((c.carry_usd_per_day for c in given.changes), Decimal(0))
     gain = carry - before
-    pays = (
-        f"{round_half_even_to_step(2 * cost / gain, Decimal('0.1'))} days"
-        if gain > 0
-        else "never at this rate"
-    )
+    back = "Nothing pays this back: the change gives up carry"
+    if gain > 0:
+        back = f"In and out pay back in {round_half_even_to_step(2 * cost / gain, Decimal('0.1'))} days"
     return [
         f"Totals: {len(given.changes)} pairs; adds {_usd(bought)} and removes {_usd(sold)} of one leg",
         f"Cost now {_usd(cost)} (taker, both legs); the way back costs about the same",
-        f"Carry at the predicted rates {_usd(carry)} a day; in and out pay back in {pays}",
+        f"Carry of these pairs at the predicted rates: {_usd(before)} a day now, {_usd(carry)} after",
+        back,
     ]
 
 
@@ -126,11 +123,19 @@ def _risk(given: TextInput) -> list[str]:
         f"Utilisation {_share(utilisation[0])} to {_share(utilisation[1])}",
         f"Worst stress: {given.worst_stress}, health {_share(given.worst_stress_health)}",
     ]
-    for pair_id, below, above in given.liquidation:
-        low = "no price below" if below is None else f"{plain(below)} below"
-        high = "no price above" if above is None else f"{plain(above)} above"
-        lines.append(f"The account would be liquidated with {pair_id} at: {low}, {high}")
+    lines += _liquidation(given)
     lines += [f"Unusual: {text}" for text in given.unusual]
+    return lines
+
+
+def _liquidation(given: TextInput) -> list[str]:
+    lines = []
+    for pair_id, below, above in given.liquidation:
+        sides = [f"{word} {plain(price)}" for word, price in (("below", below), ("above", above)) if price]
+        if sides:
+            lines.append(f"The coin of {pair_id} alone would liquidate the account {' or '.join(sides)}")
+    if not lines:
+        lines.append("No coin's price alone, from a tenth to ten times today's, liquidates the account")
     return lines
 
 

@@ -54,7 +54,18 @@ class DraftChange:
     from_usd: Decimal
     to_usd: Decimal
     cost_usd: Decimal
-    carry_usd_per_day: Decimal
+    #: Share of one leg's value earned per day at the predicted rate.
+    carry_share_per_day: Decimal
+
+    @property
+    def carry_usd_per_day(self) -> Decimal:
+        """At the target."""
+        return self.to_usd * self.carry_share_per_day
+
+    @property
+    def carry_usd_per_day_before(self) -> Decimal:
+        """As held now."""
+        return self.from_usd * self.carry_share_per_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +160,7 @@ def _change(pair: PairSpec, usd: Decimal, given: DraftInput) -> DraftChange:
         from_usd=held * price,
         to_usd=wanted * price,
         cost_usd=cost,
-        carry_usd_per_day=wanted * price * _carry_per_day(pair, given),
+        carry_share_per_day=_carry_per_day(pair, given),
     )
 
 

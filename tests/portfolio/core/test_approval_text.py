@@ -1,5 +1,6 @@
 """The operator's text says everything, and an agent's words cannot imitate a line of it."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from portfolio.core.account import MarginFigures
@@ -43,7 +44,8 @@ def test_totals_come_first_and_nothing_is_missing() -> None:
         "Health 0.994 to 0.994",
         "Utilisation 0.020 to 0.400",
         "Worst stress: market +40 %, health 0.900",
-        "no price below, 512.3 above",
+        "The coin of SOL@bybit alone would liquidate the account above 512.3",
+        "Carry of these pairs at the predicted rates: 0.30 USD a day now, 6.00 USD after",
         "Unusual: entries are frozen",
         "Void if a leg's mark moves more than 1.0%",
         "stays hedged",
@@ -53,8 +55,15 @@ def test_totals_come_first_and_nothing_is_missing() -> None:
 
 def test_days_to_pay_back_follow_from_cost_and_added_carry() -> None:
     # 19 000 USD x 15.5 bps = 29.45 in, as much out, over 19 000 x 3 bps a day = 5.70.
-    assert "pay back in 10.3 days" in render(text_input())
-    assert "never at this rate" in render(text_input(wanted="0"))
+    assert "In and out pay back in 10.3 days" in render(text_input())
+    leaving = render(text_input(wanted="0"))
+    assert "Nothing pays this back" in leaving
+    assert "0.30 USD a day now, 0.00 USD after" in leaving
+
+
+def test_an_account_that_no_single_coin_can_liquidate_says_so() -> None:
+    safe = render(replace(text_input(), liquidation=((SOL, None, None),)))
+    assert "No coin's price alone" in safe
 
 
 def test_an_account_without_equity_shows_that_ratios_have_no_value() -> None:
