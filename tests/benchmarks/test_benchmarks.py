@@ -20,11 +20,11 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def numbers(result: Mapping[str, object]) -> Iterator[float]:
-    for value in result.values():
-        if isinstance(value, Mapping):
-            yield from numbers(value)
-        elif isinstance(value, int | float):
-            yield value
+    for item in result.values():
+        if isinstance(item, Mapping):
+            yield from numbers(item)
+        elif isinstance(item, int | float):
+            yield item
 
 
 def check(result: Result, *promised: str) -> None:
