@@ -79,6 +79,7 @@ def offer(tool: Tool[Any, Any], caller: Callable[[], Caller]) -> McpTool:
         parameters=tool.arguments.model_json_schema(),
         fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_model=tool.result),
         is_async=True,
+        context_kwarg=None,
         annotations=ToolAnnotations(
             title=tool.title,
             read_only_hint=hints.read_only,
