@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import breach, journal, margin, rebalance, tick
+from benchmarks import breach, front, guard_wake, journal, margin, rebalance, tick
 from benchmarks.measure import Result, noise
 from benchmarks.table import lines
 
@@ -23,6 +23,8 @@ BENCHMARKS: Mapping[str, Callable[[], Result]] = {
     "breach": breach.run,
     "rebalance": rebalance.run,
     "journal": journal.run,
+    "front": front.run,
+    "guard_wake": guard_wake.run,
 }
 OUTPUT = Path("build/bench.json")
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import breach, journal, made, margin, rebalance, tick
+from benchmarks import breach, front, guard_wake, journal, made, margin, rebalance, tick
 from benchmarks.__main__ import main
 from benchmarks.measure import Result, noise, spread
+from benchmarks.stack import running
 from benchmarks.table import lines
 from portfolio.core.margin.bybit_uta import value
 
@@ -83,6 +84,16 @@ def test_rebalance_measures_entering_resizing_and_leaving_beside_their_bounds() 
             part, "hedged_ms", "ended_ms", "bound_ms", "hedged_over_bound", "hedged_over_bound_with_reserve"
         )
         assert part["orders"] >= 4
+
+
+@pytest.mark.timeout(180)
+def test_front_and_guard_wake_measure_the_real_processes() -> None:
+    with running() as stack:
+        calls = front.measure(stack, 3)
+        wake = guard_wake.measure(stack, seconds=0.5, agents=1)
+    check(calls, "simulate_margin_ms", "empty_tool_ms", "p50_over_empty", "p95_over_empty")
+    check(wake, "late_quiet_ms", "late_flooded_ms", "late_after_ms", "calls_per_second", "refused_share")
+    assert wake["late_flooded_ms"]["n"] > 0  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
