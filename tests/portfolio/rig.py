@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import anyio
-import anyio.lowlevel
 
 from exchanges.memory import MemoryExchange, MemoryOptions
 from exchanges.paper.config import VenueConfig
@@ -101,12 +100,13 @@ class Rails:
 
     def __init__(self) -> None:
         self.broken: str | None = None
+        self.delay_seconds = 0.0
         self.calls = 0
         self.die_before: int | None = None
         self.die_after: int | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
-        await anyio.lowlevel.checkpoint()
+        await anyio.sleep(self.delay_seconds)
         self.calls += 1
         if self.calls == self.die_before:
             raise Crash

@@ -148,6 +148,12 @@ async def test_a_changed_risk_table_is_an_audit_line() -> None:
         await rig.bookkeeper.refresh_tables()
         assert booked(rig, TablesChanged) == [TablesChanged("fees of bybit:linear:SOLUSDT")]
         assert rig.view.tables.fees[perpetual("SOL")] == fees[perpetual("SOL")]
+        rig.disk(fails=True)
+        rig.exchange.command(ChangeTables(fees={perpetual("ETH"): fees[perpetual("SOL")]}))
+        await rig.bookkeeper.refresh_tables()
+        rig.disk(fails=False)
+        await anyio.sleep(90)
+        assert len(booked(rig, TablesChanged)) == 2, "written once the journal can"
 
 
 async def test_a_venue_that_cannot_be_read_fills_no_journal_and_stops_nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from exchanges.memory import MemoryOptions
 from exchanges.paper.faults import FaultPlan, RequestFault
-from portfolio.core.errors import JournalError, JournalFencedError
+from portfolio.core.errors import Effect, JournalError, JournalFencedError, VenueError
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import Coin
@@ -19,6 +19,7 @@ from portfolio.core.orders import (
     OrderClass,
     OrderRequest,
     Priority,
+    Rejected,
     Side,
     Unknown,
 )
@@ -70,6 +71,7 @@ async def test_an_order_past_its_deadline_is_refused_by_the_venue_and_proven_abs
         lead = rig.entry("SOL", "10")
         sent = rig.clocks.wire_ns()
         assert isinstance((await rig.send(lead))[0], Unknown)
+        assert isinstance((await rig.send(lead))[0], Unknown), "asking again sends nothing"
         row = await rig.worker.settled(lead.client_order_id, timeout_ns=30 * SECOND_NS)
         assert row.state == "absent"
         traits = rig.exchange.traits
@@ -96,6 +98,46 @@ async def test_a_venue_that_never_answers_is_given_up_after_the_deadline() -> No
         assert rig.clocks.wire_ns() - before <= 4 * SECOND_NS
         await rig.settle(lead)
         assert rig.journal.holdings()[lead.pair_id, lead.instrument_id] == -10
+
+
+@pytest.mark.parametrize(
+    ("effect", "outcome", "state"),
+    [
+        (Effect.NOT_SENT, NotSent, "not_sent"),
+        (Effect.REJECTED, Rejected, "rejected"),
+        (Effect.UNKNOWN, Unknown, "unknown"),
+    ],
+)
+async def test_an_error_of_the_venue_says_whether_it_may_have_happened(
+    effect: Effect, outcome: type, state: str
+) -> None:
+    async with desk() as rig:
+        rig.approve(("SOL", "10"))
+
+        def fail(orders: object) -> None:
+            raise VenueError("connection reset", effect=effect, venue_code="10001")
+
+        rig.exchange.on_place = fail
+        lead = rig.entry("SOL", "10")
+        (answer,) = await rig.send(lead)
+        assert isinstance(answer, outcome)
+        row = rig.journal.order(lead.client_order_id)
+        assert row is not None
+        assert (row.state, "connection reset" in row.detail) == (state, True)
+
+
+async def test_an_order_whose_journal_took_longer_than_its_deadline_is_not_sent() -> None:
+    async with desk() as rig:
+        rig.approve(("SOL", "10"))
+        lead = rig.entry("SOL", "10")
+        rig.rails.delay_seconds = 2.5
+        (outcome,) = await rig.send(lead)
+        assert isinstance(outcome, NotSent)
+        assert "send deadline" in outcome.reason
+        row = rig.journal.order(lead.client_order_id)
+        assert row is not None
+        assert row.state == "not_sent"
+        assert rig.exchange.placed == []
 
 
 async def test_beside_an_unknown_only_orders_run_that_cannot_overshoot() -> None:
@@ -242,6 +284,30 @@ async def test_without_a_journal_entries_stop_and_the_guard_still_reduces(tmp_pa
         assert rig.journal.freezes() == (), "no fill is an orphan"
         (entry,) = await rig.send(rig.entry("SOL", "1"))
         assert isinstance(entry, Accepted)
+    emergency.close()
+
+
+async def test_without_a_journal_an_old_account_read_bounds_nothing(tmp_path: Path) -> None:
+    emergency = EmergencyFile(tmp_path / "emergency", size=1 << 16)
+    async with desk(settings=Settings(emergency=emergency)) as rig:
+        await rig.hold("SOL", "10")
+        rig.disk(fails=True)
+
+        def sale(quantity: str) -> OrderRequest:
+            return rig.order(
+                "SOL", InstrumentKind.SPOT, Side.SELL, Decimal(quantity), OrderClass.REDUCE, intent="g1"
+            )
+
+        first, cut = sale("6"), rig.reduction("SOL", "1")
+        outcomes = await rig.send(first, sale("6"), cut, priority=Priority.DERISK)
+        assert [type(one) for one in outcomes] == [Accepted, NotSent, Accepted], "one holding bounds both"
+        outcomes = await rig.send(first, cut, priority=Priority.DERISK)
+        assert [type(one) for one in outcomes] == [NotSent, NotSent], "the same order never goes twice"
+        rig.exchange.faults = FaultPlan(reads_failed=Decimal(1))
+        rig.exchange.mute = (object,)
+        await anyio.sleep(5)
+        outcomes = await rig.send(sale("1"), rig.reduction("SOL", "1"), priority=Priority.DERISK)
+        assert [type(one) for one in outcomes] == [NotSent, Accepted], "the venue itself bounds the other"
     emergency.close()
 
 
