@@ -71,6 +71,10 @@ class VenueTraits:
     visibility_lag_ns: int
     #: Seconds of each hour in which repayment is refused: (from, to).
     repay_blackout_seconds: tuple[int, int] | None
+    #: Shortest time between two repayments, wire clock.
+    repay_every_ns: int = 0
+    #: Codes of a refusal that is about too many requests and says nothing of the order: it had no effect.
+    limit_codes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Protocol
 import anyio
 
 from portfolio.board import OrderBoard
+from portfolio.core.bucket import Grant, RateBucket
 from portfolio.core.decimals import ZERO
 from portfolio.core.entries import Entry, OrderAnswered, OrderPlanned, RepaymentMoved
 from portfolio.core.entry_rules import takes_off_only
@@ -34,6 +35,7 @@ from portfolio.writer import JournalWriter, NotCommitted
 
 #: How much longer than until the venue's deadline an answer is waited for.
 ANSWER_MARGIN_NS = SECOND_NS
+_TURN_MARGIN_NS = 1_000_000
 
 
 class EntryVeto(Protocol):
@@ -83,6 +85,8 @@ class Sender:
         self._preflight = preflight
         self._freshness = freshness
         self._repaying = anyio.Lock()
+        #: When the last repayment was answered, monotonic; the desk before may have sent one just now.
+        self._repaid_ns = clocks.monotonic_ns()
         #: Orders that went while the journal could not commit: it cannot tell that they were sent.
         self._aside: set[ClientOrderId] = set()
         self._last_turns: dict[Rank, anyio.Event] = {}
@@ -118,7 +122,7 @@ class Sender:
             return
         requests = [job.request for job in jobs]
         outcomes = await self._on_wire(lambda: self._exchange.place(requests, deadline), len(jobs), deadline)
-        lane.bucket.answered(batch.grant, self._clocks.monotonic_ns())
+        outcomes = self._answered(lane.bucket, batch.grant, outcomes)
         await self._record(jobs, outcomes)
 
     def _passed_by_guard(self, jobs: Sequence[Job[OrderRequest]]) -> list[Job[OrderRequest]]:
@@ -230,6 +234,20 @@ class Sender:
                 outcomes = [outcome_of(error)] * count
         return outcomes if len(outcomes) == count else [Unknown(reason)] * count
 
+    def _answered(self, bucket: RateBucket, grant: Grant, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """The outcomes for callers: a refusal for the rate is none of the order, and closes the limit."""
+        now = self._clocks.monotonic_ns()
+        bucket.answered(grant, now)
+        told = [self._unlimited(outcome) for outcome in outcomes]
+        if any(one is not other for one, other in zip(told, outcomes, strict=True)):
+            bucket.exceeded(now)
+        return told
+
+    def _unlimited(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Rejected) and outcome.venue_code in self._traits.limit_codes:
+            return NotSent(f"{outcome.venue_code}: {outcome.message}")
+        return outcome
+
     async def _record(self, jobs: Sequence[Job[OrderRequest]], outcomes: Sequence[Outcome]) -> None:
         """Journal every answer in one commit, then give them to the callers."""
         entries = []
@@ -259,7 +277,7 @@ class Sender:
             outcomes = await self._on_wire(
                 lambda: self._exchange.cancel(requests, deadline), len(requests), deadline
             )
-            lane.bucket.answered(batch.grant, self._clocks.monotonic_ns())
+            outcomes = self._answered(lane.bucket, batch.grant, outcomes)
             for job, outcome in zip(batch.jobs, outcomes, strict=True):
                 job.finish(outcome)
 
@@ -281,6 +299,7 @@ class Sender:
         blocked = self._blackout()
         if blocked is not None:
             return NotSent(blocked)
+        await self._wait_for_turn()
         planned = RepaymentMoved(operation_id, coin, recorded, "planned", "")
         try:
             await self._writer.append([planned])
@@ -291,13 +310,21 @@ class Sender:
         async def pay() -> Sequence[Outcome]:
             return [await self._exchange.repay(coin, quantity, deadline)]
 
-        outcome = (await self._on_wire(pay, 1, deadline))[0]
+        outcome = self._unlimited((await self._on_wire(pay, 1, deadline))[0])
+        self._repaid_ns = self._clocks.monotonic_ns()
         moved = replace(planned, status=_REPAYMENT[type(outcome)], detail=_detail(outcome))
         try:
             await self._writer.append([moved])
         except NotCommitted:
             self._writer.owe([moved])
         return outcome
+
+    async def _wait_for_turn(self) -> None:
+        """Until the venue takes the next repayment; the last one counts from its answer."""
+        left = self._repaid_ns + self._traits.repay_every_ns - self._clocks.monotonic_ns()
+        if left > 0:
+            # A little more than the rest: float seconds must not end a nanosecond early.
+            await anyio.sleep((left + _TURN_MARGIN_NS) / SECOND_NS)
 
     def _blackout(self) -> str | None:
         """Why the venue takes no repayment at this moment of the market's hour."""

@@ -85,6 +85,8 @@ def bybit_traits(visibility_lag_ns: int = 2 * SECOND_NS) -> VenueTraits:
         clock_skew_ns=SECOND_NS // 2,
         visibility_lag_ns=visibility_lag_ns,
         repay_blackout_seconds=(240, 330),
+        repay_every_ns=SECOND_NS,
+        limit_codes=frozenset({"10006"}),
     )
 
 

@@ -21,6 +21,8 @@ BYBIT_TRAITS = VenueTraits(
     clock_skew_ns=SECOND_NS // 2,
     visibility_lag_ns=2 * SECOND_NS,
     repay_blackout_seconds=(240, 330),
+    repay_every_ns=SECOND_NS,
+    limit_codes=frozenset({"10006"}),
 )
 #: Repayments per second (reference 3.2).
-REPAY_LIMIT = RateLimit("repay", 1, SECOND_NS)
+REPAY_LIMIT = RateLimit("repay", 1, BYBIT_TRAITS.repay_every_ns)

@@ -113,6 +113,10 @@ class RateBucket:
         if remaining <= 0 and resets_in_ns > 0:
             self._blocked_until_ns = now_ns + min(resets_in_ns, BLOCK_MAX_NS)
 
+    def exceeded(self, now_ns: int) -> None:
+        """The venue said that it was too much: whatever it counts, nothing goes for a whole window."""
+        self._blocked_until_ns = max(self._blocked_until_ns or 0, now_ns + min(self.per_ns, BLOCK_MAX_NS))
+
     def _counted(self) -> int:
         return sum(grant.items for grant in self._grants)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -199,11 +200,23 @@ async def test_the_venue_can_slow_the_worker_down() -> None:
         assert rig.exchange.requests[0][0] - now >= 3 * SECOND_NS
 
 
+async def test_a_refusal_for_the_rate_closes_the_limit_until_the_venue_has_forgotten() -> None:
+    faults = FaultPlan(explicit={3: RequestFault.RATE_LIMIT})
+    async with desk(settings=Settings(faults=faults)) as rig:
+        await rig.hold("SOL", "8")
+        (refused,) = await rig.send(rig.reduction("SOL", "1"), priority=Priority.DERISK)
+        assert isinstance(refused, NotSent), "it says nothing of the order"
+        told = rig.clocks.monotonic_ns()
+        (taken,) = await rig.send(rig.reduction("SOL", "1"), priority=Priority.DERISK)
+        assert isinstance(taken, Accepted)
+        assert rig.clocks.monotonic_ns() - told >= SECOND_NS
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome", "state"),
     [
         (RequestFault.REJECT, Rejected, "rejected"),
-        (RequestFault.RATE_LIMIT, Rejected, "rejected"),
+        (RequestFault.RATE_LIMIT, NotSent, "not_sent"),
         (RequestFault.NOT_SENT, NotSent, "not_sent"),
     ],
 )
@@ -356,6 +369,23 @@ async def test_a_debt_is_repaid_in_full() -> None:
         ]
 
 
+async def test_repayments_keep_the_venues_distance_whoever_asks_and_after_a_restart() -> None:
+    async with desk() as rig:
+        times: list[int] = []
+        pay = rig.exchange.repay
+
+        async def timed(coin: Coin, quantity: Decimal | None, deadline_wire_ns: int) -> Outcome:
+            times.append(rig.clocks.monotonic_ns())
+            return await pay(coin, quantity, deadline_wire_ns)
+
+        rig.exchange.repay = timed  # type: ignore[method-assign]
+        async with anyio.create_task_group() as group:
+            for operation in ("op1", "g1", "op2"):
+                group.start_soon(rig.worker.repay, operation, Coin("SOL"), None)
+        assert times[0] >= SECOND_NS, "the desk before may have repaid just now"
+        assert all(after - before >= SECOND_NS for before, after in pairwise(times))
+
+
 async def test_no_repayment_is_tried_while_the_venue_takes_none() -> None:
     async with desk() as rig:
         until = START_NS + 4 * MINUTE_NS - rig.clocks.wire_ns()
@@ -364,3 +394,25 @@ async def test_no_repayment_is_tried_while_the_venue_takes_none() -> None:
         assert isinstance(outcome, NotSent)
         assert "no repayment" in outcome.reason
         assert [one for one in rig.journal.read() if isinstance(one.entry, RepaymentMoved)] == []
+
+
+async def test_a_worker_that_stopped_repays_nothing() -> None:
+    async with world(":memory:", Settings()) as made:
+        async with made.desk() as rig:
+            assert rig.worker.veto is rig.guard
+        assert isinstance(await rig.worker.repay("op1", Coin("SOL"), Decimal(1)), NotSent)
+
+
+async def test_repayments_keep_the_distance_that_the_venue_asks_for() -> None:
+    async with desk() as rig:
+        outcomes: list[Outcome] = []
+
+        async def repay(operation: str) -> None:
+            outcomes.append(await rig.worker.repay(operation, Coin("SOL"), Decimal(1)))
+
+        start = rig.clocks.monotonic_ns()
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(repay, f"op{number}")
+        assert rig.clocks.monotonic_ns() - start >= 2 * SECOND_NS
+        assert {one.venue_code for one in outcomes if isinstance(one, Rejected)} != {"10006"}

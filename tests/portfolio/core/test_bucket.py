@@ -185,3 +185,11 @@ def test_more_than_ever_fits_has_no_wait() -> None:
 def test_a_limit_that_lets_nothing_pass_is_refused(count: int, per_ns: int) -> None:
     with pytest.raises(InputError):
         RateBucket("none", count, per_ns, Decimal(0))
+
+
+def test_a_limit_that_the_venue_calls_exceeded_stays_shut_for_a_whole_window() -> None:
+    limit = bucket()
+    limit.exceeded(100)
+    assert limit.take(1, 100 + PER_NS - 1, reserved=True) is None
+    assert limit.wait_ns(1, 100, reserved=True) == PER_NS
+    assert limit.take(1, 100 + PER_NS, reserved=True) is not None
