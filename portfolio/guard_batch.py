@@ -47,6 +47,8 @@ CARRY_LIMIT_NS = 5 * SECOND_NS
 SETTLE_NS = SECOND_NS
 #: Between two tries on a pair that had no effect.
 RETRY_NS = SECOND_NS
+#: A pair's limits double with every try that met nothing, up to this often: 0.5 % becomes 8 %.
+WIDENED_MAX = 4
 #: Rules whose actions are one ladder: no second one starts before the first has shown its effect.
 LADDER_RULES = frozenset({Rule.HEALTH, Rule.USAGE, Rule.FLATTEN, Rule.DRAWDOWN})
 
@@ -96,6 +98,8 @@ class Carrier:
         self._gatherer = gatherer
         self._repayer = repayer
         self._busy: dict[PairId, _Busy] = {}
+        #: Tries in a row on each pair that the venue took and that met nothing.
+        self._missed: dict[PairId, int] = {}
 
     # --- what is on its way -------------------------------------------------------------------------------
 
@@ -170,6 +174,8 @@ class Carrier:
             sent[result.request.pair_id].append(result)
             if not isinstance(result.outcome, Accepted):
                 notes.append(f"{result.request.client_order_id} {result.outcome}")
+        if not orders:
+            notes.append("nothing to send: orders in flight do it already, or what is left is too small")
         filled = await self._settled(results)
         await self._shown(before, filled)
 
@@ -206,10 +212,24 @@ class Carrier:
                 continue
             left = max(0, deadline - self._clocks.monotonic_ns())
             row = await self._worker.settled(result.request.client_order_id, timeout_ns=left)
+            self._count_miss(row)
             instrument_id = result.request.instrument_id
             traded = result.request.side.sign * row.filled - row.fee_base
             filled[instrument_id] = filled.get(instrument_id, ZERO) + traded
         return filled
+
+    def _count_miss(self, row: OrderRow) -> None:
+        """A limit that met nothing was too near in a market that runs: the next one goes further."""
+        pair_id = row.request.pair_id
+        if row.filled > 0:
+            self._missed.pop(pair_id, None)
+        elif row.state == "closed":
+            self._missed[pair_id] = self._missed.get(pair_id, 0) + 1
+
+    def _slippage(self, pair_id: PairId) -> Decimal:
+        """How much worse than the best price an order for this pair may trade, a fraction."""
+        doublings = min(self._missed.get(pair_id, 0), WIDENED_MAX)
+        return self._limits.trade.urgent_slippage_max * Decimal(2**doublings)
 
     async def _shown(
         self, before: Mapping[InstrumentId, Decimal], filled: Mapping[InstrumentId, Decimal]
@@ -235,7 +255,8 @@ class Carrier:
         """The orders of these actions from here."""
         pairs = {action.pair_id: self._view.pair(action.pair_id) for action in actions}
         legs = {pair_id: self._legs(pair, flying) for pair_id, pair in pairs.items()}
-        return orders_for(actions, pairs, legs, operation, self._limits.trade.urgent_slippage_max)
+        slippage = {pair_id: self._slippage(pair_id) for pair_id in pairs}
+        return orders_for(actions, pairs, legs, operation, slippage)
 
     def _legs(self, pair: PairSpec, flying: Sequence[OrderRow]) -> tuple[LegNow, LegNow]:
         held: PairLegs = self._view.legs(pair.pair_id)

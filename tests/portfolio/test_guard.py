@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from exchanges.paper.commands import AutoDeleverage, PlaceOrder, RejectNext, ShiftFigures, Transfer
+from exchanges.memory import MemoryOptions
+from exchanges.paper.commands import AutoDeleverage, PlaceOrder, RejectNext, ShiftFigures, Shock, Transfer
 from exchanges.paper.faults import Disconnect, FaultPlan
 from portfolio.core.entries import (
     EntriesFrozen,
@@ -191,6 +192,19 @@ async def test_a_naked_lead_that_nobody_works_on_is_unwound_where_that_is_cheape
         (order,) = post.orders()
         assert (order.request.order_class, order.request.reduce_only) == (OrderClass.REDUCE, True)
         assert post.sides("SOL") == (D(0), D(0))
+
+
+async def test_in_a_market_that_runs_away_each_try_that_meets_nothing_reaches_further() -> None:
+    """The shown prices are up to a second old, and each second the market rises by 6 % of its start."""
+    late = Settings(options=MemoryOptions(latency_ns=SECOND_NS // 5, quotes_every_ns=SECOND_NS))
+    async with guarded({}, settings=late) as post:
+        await lone_lead(post, intent_open=False)
+        post.command(Shock({Coin("SOL"): D("2.2")}, ramp_ns=20 * SECOND_NS))
+        await anyio.sleep(14)
+        assert post.sides("SOL") == (D(0), D(0))
+        first, *others = post.orders()
+        assert first.filled == 0, "half a percent was too near"
+        assert sum(row.filled for row in others) == 20
 
 
 async def test_a_lead_whose_hedge_the_venue_refuses_is_unwound() -> None:

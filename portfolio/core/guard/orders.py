@@ -70,7 +70,7 @@ def orders_for(
     pairs: Mapping[PairId, PairSpec],
     legs: Mapping[PairId, tuple[LegNow, LegNow]],
     operation: IntentId,
-    slippage_max: Decimal,
+    slippage_max: Mapping[PairId, Decimal],
 ) -> tuple[OrderRequest, ...]:
     """All orders of one batch, in the order of the actions.
 
@@ -79,7 +79,7 @@ def orders_for(
         pairs: The pairs they name.
         legs: Long and short leg of each of them, as read now.
         operation: Their operation id.
-        slippage_max: Share of the best price by which a limit may be worse.
+        slippage_max: Share of the best price by which a limit may be worse, by pair.
     """
     used: dict[InstrumentId, int] = {}
     orders = []
@@ -87,7 +87,7 @@ def orders_for(
         long, short = legs[action.pair_id]
         for trade in _trades(action, long, short):
             instrument_id = trade.leg.instrument.instrument_id
-            for quantity, limit in _chunks(trade, slippage_max):
+            for quantity, limit in _chunks(trade, slippage_max[action.pair_id]):
                 slice_no = used.get(instrument_id, 0)
                 used[instrument_id] = slice_no + 1
                 orders.append(

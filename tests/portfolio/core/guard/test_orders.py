@@ -60,7 +60,9 @@ def orders(
 ) -> tuple[OrderRequest, ...]:
     pair = spec("SOL", reverse=reverse)
     wanted = PairAction(pair.pair_id, action, D(to), (Rule.HEALTH,))
-    return orders_for([wanted], {pair.pair_id: pair}, {pair.pair_id: (long, short)}, OPERATION, SLIPPAGE)
+    return orders_for(
+        [wanted], {pair.pair_id: pair}, {pair.pair_id: (long, short)}, OPERATION, {pair.pair_id: SLIPPAGE}
+    )
 
 
 def sizes(made: tuple[OrderRequest, ...]) -> dict[tuple[str, str], Decimal]:
@@ -163,9 +165,17 @@ def test_two_pairs_on_one_instrument_get_different_ids() -> None:
             mirrored.pair_id: (leg(PERPETUAL, 10), leg(SPOT, 10)),
         },
         OPERATION,
-        SLIPPAGE,
+        {pair.pair_id: SLIPPAGE, mirrored.pair_id: SLIPPAGE},
     )
     assert len({row.client_order_id for row in made}) == 4
+
+
+def test_each_pair_has_its_own_distance_from_the_best_price() -> None:
+    pair = spec("SOL")
+    wanted = PairAction(pair.pair_id, ActionKind.REDUCE, D(0), (Rule.HEALTH,))
+    legs = {pair.pair_id: (leg(SPOT, 10), leg(PERPETUAL, 10))}
+    made = orders_for([wanted], {pair.pair_id: pair}, legs, OPERATION, {pair.pair_id: D("0.04")})
+    assert [row.limit_price for row in made] == [D("104.01"), D("96.00")]
 
 
 def test_ids_are_functions_of_the_operation_and_differ_between_journals() -> None:
