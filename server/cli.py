@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from server.console import Console
     from server.settings import Settings
 
-app = typer.Typer(name="carrydesk", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="carrydesk",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they would print local variables: passphrases, keys
+)
 tokens = typer.Typer(name="token", no_args_is_help=True, help="Agent tokens: add, list, revoke.")
 app.add_typer(tokens)
 

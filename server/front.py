@@ -29,9 +29,9 @@ from server.clients import DESK_DOOR, DeskClient
 from server.home import Home
 from server.mcp_tools import offer
 from server.rpc_client import open_link
-from tools import TOOLS
 from tools.failures import refusal
 from tools.portfolio import PortfolioArguments, get_portfolio
+from tools.registry import TOOLS
 
 logger = logging.getLogger(__name__)
 

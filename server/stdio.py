@@ -271,6 +271,7 @@ def _token(home: Path) -> str | None:
 
 def main() -> int:
     """Bridge stdin and stdout to the home's agent.sock."""
+    os.umask(0o077)  # what is made here, and by what is started from here, is this user's alone
     home = _home()
 
     def complain(text: str) -> None:

@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,26 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 EX_CONFIG = 78
-SILENCE_SECONDS_MAX = 5.0
-RESTARTS_MAX = 5
-RESTARTS_WINDOW_SECONDS = 600.0
-READY_SECONDS_MAX = 90.0
-#: Pause before the n-th restart within the window.
-PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 LOG_BYTES_MAX = 20 << 20
 _LOOK_SECONDS = 0.1
 _SECRET_NAMES = ("CARRYDESK_BYBIT_KEY", "CARRYDESK_BYBIT_SECRET")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a supervisor waits, seconds of the wire clock, and how often it tries again."""
+
+    silence_max: float = 5.0
+    ready_max: float = 90.0
+    restarts_max: int = 5
+    restarts_window: float = 600.0
+    #: Before the n-th restart within the window.
+    pauses: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+    #: What a desk gets to finish its hedges, and every other process to end.
+    stop_desk: float = 30.0
+    stop_other: float = 5.0
+    #: What a silent process gets to write its stacks.
+    stacks: float = 2.0
 
 
 class ChildFailedError(CarrydeskError):
@@ -188,18 +200,26 @@ def only_one(home: Home) -> Iterator[None]:
 class Supervisor:
     """Keeps the roles of one home running until told to stop."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        *,
+        roles: Mapping[str, list[str]] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._home = Home(settings.home)
+        self._patience = patience or Patience()
         own = {**environment, "CARRYDESK_HOME": str(settings.home)}
         public = {name: value for name, value in own.items() if name not in _SECRET_NAMES}
-        self._commands = commands(settings)
+        self._commands = commands(settings) if roles is None else roles
         self.children = {
             role: Child(
                 role,
                 self._home,
                 lambda role=role: self._command(role),  # type: ignore[misc]
                 own if role == "desk" else public,
-                stop_seconds_max=30.0 if role == "desk" else 5.0,
+                stop_seconds_max=self._patience.stop_desk if role == "desk" else self._patience.stop_other,
             )
             for role in self._commands
         }
@@ -240,7 +260,7 @@ class Supervisor:
             child.stop()
 
     def _await_ready(self, child: Child) -> None:
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        deadline = time.monotonic() + self._patience.ready_max
         while not self.stopping.wait(_LOOK_SECONDS / 2):
             said = child.said()
             if said is not None and "error" not in said and child.pid is not None:
@@ -249,7 +269,7 @@ class Supervisor:
                 raise self._failed(child, said)
             if time.monotonic() > deadline:
                 raise ChildFailedError(
-                    f"The {child.role} was not ready within {READY_SECONDS_MAX:.0f} s.",
+                    f"The {child.role} was not ready within {self._patience.ready_max:.0f} s.",
                     next_step=f"See {self._home.log_file(child.role)}.",
                 )
 
@@ -291,23 +311,23 @@ class Supervisor:
         up = time.monotonic() - child.started
         said = child.said()
         if said is None or age is None:  # still starting
-            return up > READY_SECONDS_MAX
-        return up > SILENCE_SECONDS_MAX and age / 1e9 > SILENCE_SECONDS_MAX
+            return up > self._patience.ready_max
+        return min(up, age / 1e9) > self._patience.silence_max
 
     def _restart(self, child: Child, why: str) -> None:
         if child.exit_code == EX_CONFIG:
             raise self._failed(child, child.said())
-        now = time.monotonic()
+        now, patience = time.monotonic(), self._patience
         child.restarts.append(now)
-        while child.restarts and now - child.restarts[0] > RESTARTS_WINDOW_SECONDS:
+        while child.restarts and now - child.restarts[0] > patience.restarts_window:
             child.restarts.popleft()
         logger.error("%s: %s; restart %d of the last ten minutes", child.role, why, len(child.restarts))
         # SIGABRT makes the desk write the stacks of all its threads to its log.
-        child.end(signal.SIGABRT, signal.SIGKILL, seconds_each=2.0)
-        if child.role == "desk" and len(child.restarts) >= RESTARTS_MAX:
+        child.end(signal.SIGABRT, signal.SIGKILL, seconds_each=patience.stacks)
+        if child.role == "desk" and len(child.restarts) >= patience.restarts_max:
             self._home.freeze_file.touch(mode=0o600)
-        pause = PAUSES_SECONDS[min(len(child.restarts) - 1, len(PAUSES_SECONDS) - 1)]
-        if self.stopping.wait(pause):
+        pauses = patience.pauses
+        if self.stopping.wait(pauses[min(len(child.restarts), len(pauses)) - 1]):
             return
         child.start()
         if child.role == "paper":

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -29,3 +30,86 @@ def test_an_unknown_command_fails() -> None:
 def test_the_command_line_loads_nothing_heavy_by_itself(heavy: str, tmp_path: Path) -> None:
     script = f"import sys, server.cli; sys.exit({heavy!r} in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=50)
+
+
+def carrydesk(home: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run a command without a terminal; exit code, stdout, stderr."""
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "server.cli", *arguments],
+        env={**os.environ, "CARRYDESK_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return run.returncode, run.stdout, run.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("approve", "i1"),
+        ("reject", "i1"),
+        ("halt",),
+        ("resume",),
+        ("token", "list"),
+        ("serve",),
+        ("stop",),
+    ],
+    ids=" ".join,
+)
+def test_every_command_of_a_home_without_settings_says_what_to_do(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    code, out, err = carrydesk(tmp_path, *command, "--json")
+    assert code == 1
+    error = json.loads(out.splitlines()[-1])["error"]
+    assert error["code"] == "bad_settings"
+    assert "carrydesk init" in error["next"]
+    assert "carrydesk init" in err
+    assert "Traceback" not in err
+
+
+def test_init_makes_a_home_once_and_the_passphrase_is_nowhere_in_it(tmp_path: Path) -> None:
+    home, secret = tmp_path / "h", tmp_path / "pass"
+    secret.write_text("correct horse battery")
+    code, out, _ = carrydesk(home, "init", "--passphrase-file", str(secret), "--json")
+    assert code == 0
+    made = json.loads(out.splitlines()[-1])
+    assert made["created"] == ["carrydesk.toml", "operator.json", "agent.token"]
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert not any(b"correct horse" in content for content in before.values())
+    code, out, _ = carrydesk(home, "init", "--passphrase-file", str(secret), "--json")
+    assert (code, json.loads(out.splitlines()[-1])["created"]) == (0, [])
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_without_a_terminal_no_passphrase_is_taken(tmp_path: Path) -> None:
+    code, out, _ = carrydesk(tmp_path / "h", "init", "--json")
+    assert code == 1
+    assert "no terminal" in json.loads(out.splitlines()[-1])["error"]["message"]
+
+
+def test_outside_of_paper_a_passphrase_file_is_refused(tmp_path: Path) -> None:
+    home, secret = tmp_path / "h", tmp_path / "pass"
+    secret.write_text("correct horse battery")
+    code, out, _ = carrydesk(home, "init", "--mode", "testnet", "--passphrase-file", str(secret), "--json")
+    assert code == 1
+    assert "paper mode only" in json.loads(out.splitlines()[-1])["error"]["message"]
+    assert not (home / "operator.json").exists()
+
+
+def test_live_for_the_same_user_is_not_even_set_up(tmp_path: Path) -> None:
+    code, out, _ = carrydesk(tmp_path / "h", "init", "--mode", "live", "--json")
+    assert code == 1
+    assert json.loads(out.splitlines()[-1])["error"]["field"] == "live_same_user"
+    assert not (tmp_path / "h" / "carrydesk.toml").exists()
+
+
+def test_a_paper_venue_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    code, out, _ = carrydesk(tmp_path, "paper", "--venue", "nowhere", "--json")
+    assert code == 1
+    assert json.loads(out.splitlines()[-1])["error"]["field"] == "venue"

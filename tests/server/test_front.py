@@ -23,7 +23,7 @@ from tests.server.front_client import (
     wire,
 )
 from tests.tools.sample_desk import SampleDesk, snapshot
-from tools import TOOLS
+from tools.registry import TOOLS
 
 pytestmark = pytest.mark.anyio
 SNAPSHOTS = Path(__file__).parents[1] / "tools" / "snapshots"
