@@ -13,6 +13,7 @@ Promises:
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from exchanges.paper import account, accrual, liquidation, matching, operator_commands, risk, storage, views
@@ -122,7 +123,7 @@ class VenueCore:
     def tables(self, seen_wire_ns: int) -> RiskTables:
         """All risk tables, stamped by the reader."""
         tables = self._state.tables
-        return RiskTables(seen_wire_ns, tables.collateral, tables.borrow, tables.positions, tables.fees)
+        return replace(tables, seen_wire_ns=seen_wire_ns)
 
     def liquidation_order(self) -> Mapping[Coin, int]:
         """Rank in which the venue sells collateral by force, lowest first."""

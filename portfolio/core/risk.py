@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from portfolio.core.margin.okx_tables import OkxTables
 from portfolio.core.names import Coin, InstrumentId
 
 
 @dataclass(frozen=True, slots=True)
 class CollateralTier:
-    """Coins from `quantity_from` (exclusive) up to `quantity_to` (inclusive; None: no end) count at it."""
+    """Coins from `quantity_from` (exclusive) up to `quantity_to` (inclusive; None: no end) count at it.
+
+    In a table `in_usd` the two bounds are USD values instead.
+    """
 
     quantity_from: Decimal
     quantity_to: Decimal | None
@@ -25,6 +29,8 @@ class CollateralTable:
     #: The venue accepts the coin and the account's switch is on; otherwise it counts 0.
     enabled: bool
     tiers: tuple[CollateralTier, ...]
+    #: The venue bounds its tiers by the USD value of the coins, not by their number.
+    in_usd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,9 @@ class PositionTier:
     leverage_max: Decimal
     #: Subtracted from maintenance margin so that it is continuous over tiers, in quote.
     deduction: Decimal
+    #: Base coins, where the venue draws its tiers in contracts: the exact border, of which `notional_to` is
+    #: the value when the tables were fetched. None where it draws them in quote.
+    quantity_to: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +98,5 @@ class RiskTables:
     #: Ascending tiers of each perpetual, never empty.
     positions: Mapping[InstrumentId, tuple[PositionTier, ...]]
     fees: Mapping[InstrumentId, FeeRates]
+    #: What only one venue's rules read; None where the tables above say everything.
+    venue: OkxTables | None = None

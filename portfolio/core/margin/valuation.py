@@ -79,6 +79,8 @@ class Valuation:
     order_loss: Decimal
     coins: tuple[CoinValue, ...]
     legs: tuple[LegMargin, ...]
+    #: USD, >= 0: what a liquidation would pay in fees, where the venue adds it to MM; inside the figures' MM.
+    liquidation_fees: Decimal = ZERO
 
     @property
     def available(self) -> Decimal:
