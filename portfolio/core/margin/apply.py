@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from portfolio.core.account import Balance, Position
 from portfolio.core.decimals import ONE, ZERO
-from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.margin.lookups import fees_of, instrument_of, mark_of, usd_of
 from portfolio.core.margin.state import MarginState
@@ -73,16 +72,9 @@ def spot_price(state: MarginState, instrument: Instrument) -> Decimal:
     """Quote per base of a spot instrument by the USD index prices of its coins.
 
     Raises:
-        MissingDataError: a coin has no price, or the quote coin's is zero.
+        MissingDataError: a coin has no price.
     """
-    quote = usd_of(state, instrument.quote)
-    if quote <= 0:
-        raise MissingDataError(
-            f"{instrument.quote} has no usable USD index price ({quote}).",
-            field=f"prices.usd.{instrument.quote}",
-            next_step="Wait for prices.",
-        )
-    return usd_of(state, instrument.base) / quote
+    return usd_of(state, instrument.base) / usd_of(state, instrument.quote)
 
 
 class _Wallet:

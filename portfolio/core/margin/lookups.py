@@ -29,12 +29,12 @@ def mark_of(state: MarginState, instrument_id: InstrumentId) -> Decimal:
     """Its mark price, in quote.
 
     Raises:
-        MissingDataError: it is not known.
+        MissingDataError: it is not known, or not a price (zero, negative, not finite).
     """
     found = state.prices.marks.get(instrument_id)
-    if found is None:
+    if found is None or not _is_price(found):
         raise MissingDataError(
-            f"{instrument_id} has no mark price.",
+            f"{instrument_id} has no usable mark price ({found}).",
             field=f"prices.marks.{instrument_id}",
             next_step="Wait for prices.",
         )
@@ -45,14 +45,21 @@ def usd_of(state: MarginState, coin: Coin) -> Decimal:
     """The USD index price of a coin.
 
     Raises:
-        MissingDataError: it is not known.
+        MissingDataError: it is not known, or not a price (zero, negative, not finite).
     """
     found = state.prices.usd.get(coin)
-    if found is None:
+    if found is None or not _is_price(found):
         raise MissingDataError(
-            f"{coin} has no USD index price.", field=f"prices.usd.{coin}", next_step="Wait for prices."
+            f"{coin} has no usable USD index price ({found}).",
+            field=f"prices.usd.{coin}",
+            next_step="Wait for prices.",
         )
     return found
+
+
+def _is_price(value: Decimal) -> bool:
+    """A price of zero would make debt weigh nothing, and no comparison with NaN is defined."""
+    return value.is_finite() and value > 0
 
 
 def fees_of(state: MarginState, instrument_id: InstrumentId) -> FeeRates:

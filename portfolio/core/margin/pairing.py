@@ -1,6 +1,7 @@
 """Between pairs and the legs of an account: deltas that move a pair, its legs afterwards, its notional."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from portfolio.core.decimals import ONE, ZERO
@@ -12,7 +13,6 @@ from portfolio.core.margin.state import MarginState
 from portfolio.core.market import Prices
 from portfolio.core.names import InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
-from portfolio.core.risk import RiskTables
 
 
 def pair_of(pairs: Mapping[PairId, PairSpec], pair_id: PairId) -> PairSpec:
@@ -124,12 +124,8 @@ def narrowed(state: MarginState, instrument_ids: Iterable[InstrumentId]) -> Marg
             marks={key: marks[key] for key in sorted(used) if key in marks},
             usd={coin: usd[coin] for coin in sorted(coins) if coin in usd},
         ),
-        tables=RiskTables(
-            seen_wire_ns=tables.seen_wire_ns,
-            collateral={coin: row for coin, row in tables.collateral.items() if coin in coins},
-            borrow=tables.borrow,
-            positions=tables.positions,
-            fees=tables.fees,
+        tables=replace(
+            tables, collateral={coin: row for coin, row in tables.collateral.items() if coin in coins}
         ),
         instruments=state.instruments,
         policy=state.policy,

@@ -9,7 +9,7 @@ of open orders stay where they are. Every account is stressed alone and without 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.valuation import MarginRule
 from portfolio.core.market import Prices
 from portfolio.core.names import Coin
-from portfolio.core.risk import CollateralTable, CollateralTier, RiskTables
+from portfolio.core.risk import CollateralTier, RiskTables
 
 STABLE_COINS: frozenset[Coin] = frozenset({Coin("USDT"), Coin("USDC")})
 COIN_MOVES: tuple[Decimal, ...] = (Decimal("-0.3"), Decimal("0.3"))
@@ -150,23 +150,16 @@ def stressed(state: MarginState, scenario: Scenario) -> MarginState:
 def shifted_ratios(tables: RiskTables, shift: Decimal) -> RiskTables:
     """The tables with `shift` added to every collateral ratio, kept within 0..1."""
     collateral = {
-        coin: CollateralTable(
-            coin,
-            table.enabled,
-            tuple(
+        coin: replace(
+            table,
+            tiers=tuple(
                 CollateralTier(tier.quantity_from, tier.quantity_to, max(ZERO, min(ONE, tier.ratio + shift)))
                 for tier in table.tiers
             ),
         )
         for coin, table in tables.collateral.items()
     }
-    return RiskTables(
-        seen_wire_ns=tables.seen_wire_ns,
-        collateral=collateral,
-        borrow=tables.borrow,
-        positions=tables.positions,
-        fees=tables.fees,
-    )
+    return replace(tables, collateral=collateral)
 
 
 def haircut_delta(rule: MarginRule, state: MarginState, betas: Mapping[Coin, Decimal] = _NO_BETAS) -> Decimal:

@@ -67,7 +67,7 @@ def collateral_table(tables: RiskTables, coin: Coin) -> CollateralTable:
 
 
 def collateral_coins(table: CollateralTable, quantity: Decimal) -> Decimal:
-    """Coins of a `quantity` > 0 that count as margin, bracket by bracket.
+    """Coins of a `quantity` > 0 that count as margin, bracket by bracket; for a table `in_usd`, USD.
 
     What lies beyond the last bracket counts 0, and so does a coin that is no collateral.
     """
@@ -80,6 +80,13 @@ def collateral_coins(table: CollateralTable, quantity: Decimal) -> Decimal:
             break
         counted += (top - tier.quantity_from) * tier.ratio
     return counted
+
+
+def collateral_value(table: CollateralTable, quantity: Decimal, price: Decimal) -> Decimal:
+    """USD of a `quantity` > 0 that count as margin at a USD `price` per coin, whatever bounds the tiers."""
+    if table.in_usd:
+        return collateral_coins(table, quantity * price)
+    return collateral_coins(table, quantity) * price
 
 
 def borrow_table(tables: RiskTables, coin: Coin) -> BorrowTable:

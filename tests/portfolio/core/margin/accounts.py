@@ -26,21 +26,27 @@ BYBIT = Venue("bybit")
 USDT = Coin("USDT")
 
 
-def perp(base: str, quote: str = "USDT") -> InstrumentId:
-    return instrument_id(BYBIT, InstrumentKind.PERPETUAL, f"{base}{quote}")
+def perp(base: str, quote: str = "USDT", *, venue: Venue = BYBIT) -> InstrumentId:
+    return instrument_id(venue, InstrumentKind.PERPETUAL, f"{base}{quote}")
 
 
-def spot(base: str, quote: str = "USDT") -> InstrumentId:
-    return instrument_id(BYBIT, InstrumentKind.SPOT, f"{base}{quote}")
+def spot(base: str, quote: str = "USDT", *, venue: Venue = BYBIT) -> InstrumentId:
+    return instrument_id(venue, InstrumentKind.SPOT, f"{base}{quote}")
 
 
 def instrument(
-    kind: InstrumentKind, base: str, quote: str = "USDT", *, lot: str = "0.001", marginable: bool = True
+    kind: InstrumentKind,
+    base: str,
+    quote: str = "USDT",
+    *,
+    lot: str = "0.001",
+    marginable: bool = True,
+    venue: Venue = BYBIT,
 ) -> Instrument:
     perpetual = kind is InstrumentKind.PERPETUAL
     return Instrument(
-        instrument_id=instrument_id(BYBIT, kind, f"{base}{quote}"),
-        venue=BYBIT,
+        instrument_id=instrument_id(venue, kind, f"{base}{quote}"),
+        venue=venue,
         kind=kind,
         symbol=f"{base}{quote}",
         base=Coin(base),
@@ -57,8 +63,10 @@ def instrument(
     )
 
 
-def both(*bases: str, quote: str = "USDT", lot: str = "0.001") -> dict[InstrumentId, Instrument]:
-    rows = [instrument(kind, base, quote, lot=lot) for base in bases for kind in InstrumentKind]
+def both(
+    *bases: str, quote: str = "USDT", lot: str = "0.001", venue: Venue = BYBIT
+) -> dict[InstrumentId, Instrument]:
+    rows = [instrument(kind, base, quote, lot=lot, venue=venue) for base in bases for kind in InstrumentKind]
     return {row.instrument_id: row for row in rows}
 
 
