@@ -35,7 +35,6 @@ from server.emergency import EmergencyFile
 from server.endings import say
 from server.heartbeat import Heartbeat
 from server.home import Home, read_token, token_hash
-from server.process import harden
 from server.rpc_server import RpcLimits, RpcServer
 from server.settings import Settings
 from server.thread_runner import ThreadRunner
@@ -73,7 +72,6 @@ async def run_desk(settings: Settings, environment: Mapping[str, str]) -> None:
             runner = await stack.enter_async_context(ThreadRunner())
             offload = await stack.enter_async_context(ThreadRunner())
             exchange = await _connected(stack, access, heartbeat)
-            harden()
             credentials = await exchange.credentials()
             check_key(credentials)
             await exchange.prepare()

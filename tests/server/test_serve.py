@@ -15,7 +15,9 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client, StdioServerParameters
+from typer.testing import CliRunner
 
+from server.cli import app
 from server.process import read_pid
 
 WITHIN = 50.0
@@ -35,7 +37,14 @@ class Stack:
         return [sys.executable, "-P", "-m", "server.cli", *arguments]
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """A command's exit code and its JSON."""
+        """A command's exit code and its JSON, without the cost of a process."""
+        result = CliRunner().invoke(app, [*arguments, "--json"], env=self.environment)
+        assert result.stdout, result.stderr
+        found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+        return result.exit_code, found
+
+    def run_apart(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """The same as a process without a terminal."""
         run = subprocess.run(
             self.command(*arguments, "--json"),
             env=self.environment,
@@ -134,7 +143,7 @@ def test_status_says_everything_that_scripts_rely_on(stack: Stack) -> None:
 
 
 def test_a_second_serve_of_the_home_is_refused(stack: Stack) -> None:
-    code, found = stack.run("serve")
+    code, found = stack.run_apart("serve")
     assert code != 0
     assert "runs already" in found["error"]["message"]
 
@@ -159,7 +168,7 @@ def test_only_the_operator_resumes_and_only_with_the_passphrase(stack: Stack, tm
         wrong.write_text("wrong horse battery")
         code, found = stack.run("resume", "--passphrase-file", str(wrong))
         assert (code, found["error"]["code"]) == (1, "bad_approval")
-        code, found = stack.run("resume")
+        code, found = stack.run_apart("resume")
         assert "no terminal" in found["error"]["message"]
     finally:
         stack.ok("resume", "--passphrase-file", str(stack.passphrase))
@@ -265,6 +274,17 @@ def test_the_desk_outlives_its_supervisor_and_the_next_serve_adopts_it(stack: St
     assert stack.ok("status")["mode"] == "paper"
     found = stack.serve()
     assert found["pids"]["desk"] == desk
+
+
+def test_a_desk_that_was_restarted_too_often_is_frozen_until_the_operator_resumes(stack: Stack) -> None:
+    before = stack.pid("desk")
+    (stack.home / "run" / "freeze-entries").touch()  # what the supervisor leaves behind
+    os.kill(before or 0, signal.SIGKILL)
+    anyio.run(_replaced, stack, "desk", before)
+    freezes = {row["source"]: row["lifted_by"] for row in stack.status()["guard"]["freezes"]}
+    assert freezes["restarts"] == "operator"
+    stack.ok("resume", "--passphrase-file", str(stack.passphrase))
+    stack.calm()
 
 
 def test_no_log_and_no_file_for_others_holds_a_secret(stack: Stack) -> None:
