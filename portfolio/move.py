@@ -4,9 +4,10 @@ A loop that reads (journal rows, live view), decides one thing, does it, and rea
 an order is kept between two turns: sizes come from the journal, so a crash between any two steps repeats
 nothing. In the order of urgency a turn is:
 
-1. the guard took the pair: stop; 2. an outcome is unknown: wait for the bookkeeper; 3. a hedge is in flight:
-wait for it; 4. taking back has begun: finish it; 5. lead is filled and not hedged: hedge it, or take it back
-when hedges are refused or health is too low; 6. a lead rests: attend it; 7. stopping: end; 8. the next slice.
+1. the guard took the pair, now or in an earlier life: stop; 2. an outcome is unknown: wait for the
+bookkeeper; 3. a hedge is in flight: wait for it; 4. taking back has begun: finish it; 5. lead is filled and
+not hedged: hedge it, or take it back when hedges are refused or health is too low; 6. a lead rests: attend
+it; 7. stopping: end; 8. the next slice.
 """
 
 from collections.abc import Callable
@@ -87,7 +88,7 @@ class Move:
 
     async def _turn(self) -> MoveResult | None:
         turn = await self._read()
-        if self._fenced():
+        if self._fenced() or turn.progress.guarded:
             return await self._yield_to_guard(turn)
         unsure = turn.progress.unsure()
         if unsure is not None:

@@ -8,13 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from portfolio.core.entries import GuardActed
 from portfolio.core.increments import Increments, LegOrder, leg_progress
 from portfolio.core.intents import IntentStatus
-from portfolio.core.names import IntentId
+from portfolio.core.names import IntentId, PairId
 from portfolio.core.orders import Side
 from portfolio.core.pairs import PairSpec
 from portfolio.ports import IntentRow, Journal, OrderRow
 
+#: Actions of the guard read at first: most operations see none.
+_ACTIONS_READ = 10
 #: The order may still fill.
 OPEN_STATES = frozenset({"planned", "accepted", "unknown"})
 #: Nobody knows whether the order took effect. A planned row met here was left behind by a crash.
@@ -50,6 +53,9 @@ class Progress:
     #: Slice and attempt of the next order on each leg.
     lead_next: tuple[int, int]
     hedge_next: tuple[int, int]
+    #: The guard acted on the pair after the operation's first order there: what these orders add up to is
+    #: not what the pair holds, and whoever continued would do again what the guard did.
+    guarded: bool = False
 
     @property
     def intent_status(self) -> IntentStatus | None:
@@ -90,6 +96,7 @@ def _leg_orders(rows: Iterable[OrderRow]) -> Iterable[LegOrder]:
 def read_progress(journal: Journal, operation_id: IntentId, pair: PairSpec) -> Progress:
     """Read the operation's orders on this pair and its intent. Synchronous: for a runner."""
     rows = journal.orders(intent_id=operation_id)
+    began = min((row.planned_wire_ns for row in rows if row.request.pair_id == pair.pair_id), default=None)
     lead = [row for row in rows if row.request.instrument_id == pair.lead_leg]
     hedge = [row for row in rows if row.request.instrument_id == pair.hedge_leg]
     return Progress(
@@ -99,7 +106,23 @@ def read_progress(journal: Journal, operation_id: IntentId, pair: PairSpec) -> P
         # Numbered over every pair of the operation: two of them may trade the same instrument.
         lead_next=next_number(lead),
         hedge_next=next_number(hedge),
+        guarded=began is not None and guard_acted(journal, pair.pair_id, began),
     )
+
+
+def guard_acted(journal: Journal, pair_id: PairId, since_wire_ns: int) -> bool:
+    """Whether the guard acted on this pair at that time or later."""
+    limit = _ACTIONS_READ
+    while True:
+        newest = journal.guard_actions(limit)
+        for row in newest:
+            if row.wire_ns < since_wire_ns:
+                return False
+            if isinstance(row.entry, GuardActed) and pair_id in row.entry.pairs:
+                return True
+        if len(newest) < limit:
+            return False
+        limit *= 10
 
 
 def next_number(rows: Sequence[OrderRow]) -> tuple[int, int]:

@@ -8,8 +8,11 @@ import pytest
 from trio.testing import MockClock
 
 from exchanges.paper.commands import RejectNext
+from portfolio.core.entries import GuardActed
+from portfolio.core.instrument import InstrumentKind
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import RiskLimits, TradeLimits
+from portfolio.core.orders import OrderClass, Priority, Side
 from portfolio.operations import MoveMode
 from tests.portfolio.rig import Crash, Rig, Settings, World, spot, world
 from tests.portfolio.trading_desk import Trader, make_trader
@@ -93,6 +96,28 @@ async def test_a_crash_behind_the_venue_is_resolved_before_anything_is_sent(tmp_
         intent = await first_life(made, MoveMode.URGENT, before=None, after=None)
         made.exchange.die_after_place = False
         await next_life(made, intent, MoveMode.URGENT)
+
+
+@pytest.mark.anyio
+async def test_what_the_guard_mended_before_the_crash_is_not_hedged_again(tmp_path: Path) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings()) as made:
+        async with made.desk() as rig:
+            intent = trader_on(rig, MoveMode.URGENT).approve(("SOL", "0", "10"))
+            lead = rig.entry("SOL", "10", intent=intent.intent_id)
+            mended = GuardActed("g1", "naked_leg", (Trader.pair_id("SOL"),), "hedge", None, None)
+            await rig.send(lead)
+            rig.journal.append([mended], rig.clocks.wire_ns())
+            buy = rig.order("SOL", InstrumentKind.SPOT, Side.BUY, D(10), OrderClass.HEDGE, intent="g1")
+            await rig.send(buy, priority=Priority.DERISK)
+            await rig.settle(lead, buy)
+        async with made.desk() as rig:
+            trader = trader_on(rig, MoveMode.URGENT)
+            while not trader.status(intent).final:
+                await trader.controller.tick()
+            assert trader.status(intent) is IntentStatus.STOPPED
+            assert "the guard took the pair" in trader.note(intent)
+            held, short = trader.sides("SOL")
+            assert (short, 10 - held < D("0.05"), held <= 10) == (-10, True, True)
 
 
 @pytest.mark.anyio
