@@ -28,6 +28,7 @@ from portfolio.core.orders import (
     NotSent,
     OrderRequest,
     Priority,
+    Rejected,
     Side,
     TimeInForce,
     Unknown,
@@ -49,6 +50,8 @@ SETTLE_NS = SECOND_NS
 RETRY_NS = SECOND_NS
 #: A pair's limits double with every try that met nothing, up to this often: 0.5 % becomes 8 %.
 WIDENED_MAX = 4
+#: A leg that the venue refuses goes in twice as many orders the next time, up to so many.
+PARTS_MAX = 16
 #: Rules whose actions are one ladder: no second one starts before the first has shown its effect.
 LADDER_RULES = frozenset({Rule.HEALTH, Rule.USAGE, Rule.FLATTEN, Rule.DRAWDOWN})
 
@@ -100,6 +103,8 @@ class Carrier:
         self._busy: dict[PairId, _Busy] = {}
         #: Tries in a row on each pair that the venue took and that met nothing.
         self._missed: dict[PairId, int] = {}
+        #: In how many orders a leg's trade goes, where the venue refused fewer.
+        self._parts: dict[InstrumentId, int] = {}
 
     # --- what is on its way -------------------------------------------------------------------------------
 
@@ -174,6 +179,7 @@ class Carrier:
             sent[result.request.pair_id].append(result)
             if not isinstance(result.outcome, Accepted):
                 notes.append(f"{result.request.client_order_id} {result.outcome}")
+        self._count_refusals(results)
         if not orders:
             notes.append("nothing to send: orders in flight do it already, or what is left is too small")
         filled = await self._settled(results)
@@ -225,6 +231,22 @@ class Carrier:
             self._missed.pop(pair_id, None)
         elif row.state == "closed":
             self._missed[pair_id] = self._missed.get(pair_id, 0) + 1
+
+    def _count_refusals(self, results: Sequence[OrderResult]) -> None:
+        """An account that cannot carry one large order may carry the first of many smaller ones.
+
+        So it is with buying borrowed coins back: each piece, once it is repaid, makes room for the next.
+        """
+        taken: dict[InstrumentId, set[bool]] = {}
+        for result in results:
+            if isinstance(result.outcome, Accepted | Rejected):
+                outcomes = taken.setdefault(result.request.instrument_id, set())
+                outcomes.add(isinstance(result.outcome, Accepted))
+        for instrument_id, outcomes in taken.items():
+            if outcomes == {True}:
+                self._parts.pop(instrument_id, None)
+            elif outcomes == {False}:
+                self._parts[instrument_id] = min(2 * self._parts.get(instrument_id, 1), PARTS_MAX)
 
     def _slippage(self, pair_id: PairId) -> Decimal:
         """How much worse than the best price an order for this pair may trade, a fraction."""
@@ -285,6 +307,7 @@ class Carrier:
             price=price,
             quote=self._fresh_quote(instrument_id),
             fee_rate=rates.taker if is_spot and rates is not None else ZERO,
+            parts=self._parts.get(instrument_id, 1),
         )
 
     def _fresh_quote(self, instrument_id: InstrumentId) -> Quote | None:

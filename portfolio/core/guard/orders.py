@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from portfolio.core.client_ids import client_order_id
-from portfolio.core.decimals import ZERO, round_down_to_step
+from portfolio.core.decimals import ZERO, round_down_to_step, round_up_to_step
 from portfolio.core.guard.values import ActionKind, PairAction
 from portfolio.core.increments import gross_for_net
 from portfolio.core.instrument import Instrument, InstrumentKind
@@ -41,6 +41,8 @@ class LegNow:
     quote: Quote | None
     #: Share of bought coins that the venue keeps as its fee (spot buys), a fraction.
     fee_rate: Decimal
+    #: In how many orders its trade goes: more than one after the venue refused larger ones.
+    parts: int = 1
 
     @property
     def is_spot(self) -> bool:
@@ -151,6 +153,9 @@ def _chunks(trade: _Trade, slippage_max: Decimal) -> Iterator[tuple[Decimal, Dec
     if leg.is_spot and trade.side is Side.BUY:
         left = gross_for_net(left, leg.fee_rate)
     largest = _largest(instrument, market=limit is None)
+    if leg.parts > 1:
+        piece = round_up_to_step(left / leg.parts, instrument.lot_size)
+        largest = piece if largest is None else min(piece, largest)
     for _ in range(CHUNKS_MAX):
         part = _whole_lots(left if largest is None else min(left, largest), instrument)
         if part <= 0 or part < instrument.quantity_min:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -168,6 +169,15 @@ def test_two_pairs_on_one_instrument_get_different_ids() -> None:
         {pair.pair_id: SLIPPAGE, mirrored.pair_id: SLIPPAGE},
     )
     assert len({row.client_order_id for row in made}) == 4
+
+
+def test_a_leg_that_was_refused_goes_in_smaller_orders_that_add_up() -> None:
+    long = leg(PERPETUAL, 0)
+    whole = orders(ActionKind.REDUCE, 0, long, leg(SPOT, 10), reverse=True)
+    pieces = orders(ActionKind.REDUCE, 0, long, replace(leg(SPOT, 10), parts=4), reverse=True)
+    assert (len(whole), len(pieces)) == (1, 4)
+    assert sum(row.quantity for row in pieces) == whole[0].quantity
+    assert len({row.client_order_id for row in pieces}) == 4
 
 
 def test_each_pair_has_its_own_distance_from_the_best_price() -> None:
