@@ -7,13 +7,11 @@ import pytest
 
 from portfolio.core.account import Position
 from portfolio.core.errors import MissingDataError, RefusedError, SettingsError
-from portfolio.core.instrument import InstrumentKind
 from portfolio.core.margin.bybit_uta import ASSUMPTIONS, liquidation_estimate, rate_text, value
 from portfolio.core.margin.state import MarginState
-from portfolio.core.margin.valuation import LegMargin
 from portfolio.core.names import Coin
 from portfolio.core.orders import Side
-from portfolio.core.risk import BorrowTier, CollateralTable, FeeRates, LeveragePolicy, RiskTables
+from portfolio.core.risk import BorrowTier, CollateralTable, LeveragePolicy, RiskTables
 from tests.portfolio.core.margin.accounts import (
     BYBIT,
     TIERS,
@@ -22,7 +20,6 @@ from tests.portfolio.core.margin.accounts import (
     both,
     chain,
     flat_ratio,
-    instrument,
     lending,
     order,
     perp,
@@ -32,21 +29,19 @@ from tests.portfolio.core.margin.accounts import (
     tables,
     tier,
 )
+from tests.portfolio.core.margin.golden_bybit import (
+    DEDUCTIONS,
+    EXACT,
+    HIGH_LEVERAGE,
+    MILLIONS,
+    PERCENTS,
+    captured,
+    captured_account,
+    printed_example,
+)
 
 D = Decimal
 BTC, USDT = Coin("BTC"), Coin("USDT")
-
-
-def printed_example() -> MarginState:
-    """Emulator vector of the reference sheet (5.12): 20 000 USDT, long 0.5 BTC on loan, short 0.5 BTCUSDT."""
-    instruments = both("BTC")
-    return account(
-        balances=(balance("USDT", "0", "10000"), balance("BTC", "0.5")),
-        positions=(position(perp("BTC"), "-0.5", "60000"),),
-        usd={"BTC": "61000", "USDT": "1"},
-        instruments=instruments,
-        risk=tables(instruments, collateral={"BTC": "0.98"}),
-    )
 
 
 def test_the_printed_example_comes_out_as_printed() -> None:
@@ -71,41 +66,7 @@ def test_the_printed_example_comes_out_as_printed() -> None:
     assert valuation.perpetual_pnl == -500
 
 
-def captured(
-    base: str, quote: str, quantity: str, entry: str, mark: str, leverage: str, fee: str, mmr: str
-) -> LegMargin:
-    kind = InstrumentKind.PERPETUAL
-    row = instrument(kind, base, quote)
-    instruments = {row.instrument_id: row}
-    state = account(
-        positions=(position(row.instrument_id, quantity, entry, leverage),),
-        usd={quote: "1"},
-        marks={row.instrument_id: mark},
-        instruments=instruments,
-        risk=tables(
-            instruments,
-            positions={row.instrument_id: (tier("1000000", mmr, "100"),)},
-            fees=FeeRates(D(0), D(fee)),
-        ),
-    )
-    return value(state).legs[0]
-
-
-@pytest.mark.parametrize(
-    ("args", "initial", "maintenance"),
-    [
-        (
-            ("BTC", "USDC", "0.001", "66473.5", "66472.02", "10", "0.001", "0.004"),
-            "6.70702815",
-            "0.32571423",
-        ),
-        (
-            ("SOL", "USDT", "0.2", "233.02", "233.029", "10", "0.000649", "0.005"),
-            "4.68780139",
-            "0.26025039",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("args", "initial", "maintenance"), EXACT)
 def test_captured_positions_at_leverage_ten_match_to_the_last_digit(
     args: tuple[str, str, str, str, str, str, str, str], initial: str, maintenance: str
 ) -> None:
@@ -115,21 +76,7 @@ def test_captured_positions_at_leverage_ten_match_to_the_last_digit(
     assert leg.maintenance_margin.quantize(step, ROUND_DOWN) == D(maintenance)
 
 
-@pytest.mark.parametrize(
-    ("args", "initial", "maintenance"),
-    [
-        (
-            ("ETH", "USDT", "-0.01", "3642.075", "3642.33", "30", "0.00055", "0.005"),
-            "1.23480936",
-            "0.20281586",
-        ),
-        (
-            ("ADA", "USDT", "18720", "0.41160027", "0.41", "75", "0.00055", "0.0075"),
-            "106.51735757",
-            "61.74535757",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("args", "initial", "maintenance"), HIGH_LEVERAGE)
 def test_captured_positions_at_higher_leverage_match_within_a_hair_of_the_fee_term(
     args: tuple[str, str, str, str, str, str, str, str], initial: str, maintenance: str
 ) -> None:
@@ -146,39 +93,17 @@ def test_deductions_of_the_captured_btc_tiers_follow_the_recursion() -> None:
 
 
 def test_deductions_of_the_older_full_btc_table_follow_the_recursion() -> None:
-    millions = "2.0 2.6 3.2 3.8 4.4 5.0 5.6 8.5 10 14 20 28 38 50 55 60 65 70 75 80"
-    percents = ".5 .56 .63 .67 .71 .77 .91 1 1.3 1.5 1.6 2 2.5 2.9 3 3.5 3.6 3.8 4 4.5"
-    printed = (
-        "0 1200 3020 4300 5820 8460 15460 20500 46000 66000 80000 160000 300000 452000 502000 777000 837000 "
-        "967000 1107000 1482000"
-    )
     rows = chain(
         *(
             (str(D(limit) * 1_000_000), str(D(rate) / 100), "10")
-            for limit, rate in zip(millions.split(), percents.split(), strict=True)
+            for limit, rate in zip(MILLIONS.split(), PERCENTS.split(), strict=True)
         )
     )
-    assert [row.deduction for row in rows] == [D(text) for text in printed.split()]
+    assert [row.deduction for row in rows] == [D(text) for text in DEDUCTIONS.split()]
 
 
 def test_the_liquidation_estimate_matches_the_captured_account_of_one_position() -> None:
-    row = instrument(InstrumentKind.PERPETUAL, "SOL")
-    instruments = {row.instrument_id: row}
-    unrealised = D("0.2") * (D("233.029") - D("233.02"))
-    state = account(
-        balances=(balance("USDT", D("11.48691986") - unrealised),),
-        positions=(position(row.instrument_id, "0.2", "233.02"),),
-        usd={"USDT": "1"},
-        marks={row.instrument_id: "233.029"},
-        instruments=instruments,
-        risk=tables(
-            instruments,
-            positions={row.instrument_id: (tier("50000", "0.005", "100"),)},
-            fees=FeeRates(D(0), D("0.000649")),
-        ),
-    )
-    valuation = value(state)
-    # the capture prints MM as 0.26041992, a hair above the formula's 0.2602504: 0.0008 in price
+    valuation = captured_account()
     assert liquidation_estimate(valuation, valuation.legs[0]) == pytest.approx(D("176.89650"), abs=D("0.001"))
 
 
