@@ -217,9 +217,12 @@ class Guard:
         group.start_soon(self._finish, operation, decision.actions, notes)
 
     async def _finish(self, operation: IntentId, actions: Sequence[PairAction], notes: Sequence[str]) -> None:
-        """Repay what the cuts freed, and leave a line about what did not go as planned."""
+        """Leave a line about what did not go as planned, and repay what the cuts freed."""
+        await self._note(operation, notes)
         if any(action.kind is ActionKind.REDUCE for action in actions):
-            notes = (*notes, *await self._carrier.repay(operation, actions))
+            await self._note(operation, await self._carrier.repay(operation, actions))
+
+    async def _note(self, operation: IntentId, notes: Sequence[str]) -> None:
         if notes:
             await self._memory.commit([Noted(f"guard {operation}", "; ".join(notes)[:2000])])
 
