@@ -24,6 +24,8 @@ def require_sound(state: MarginState) -> None:
     for row in state.balances:
         _finite(row.wallet, f"balances.{row.coin}.wallet")
         _not_negative(row.spot_borrow, f"balances.{row.coin}.spot_borrow")
+        _not_negative(row.accrued_interest, f"balances.{row.coin}.accrued_interest")
+        _not_negative(row.locked, f"balances.{row.coin}.locked")
     for position in state.positions:
         _finite(position.quantity, f"positions.{position.instrument_id}.quantity")
         _not_negative(position.entry_price, f"positions.{position.instrument_id}.entry_price")
