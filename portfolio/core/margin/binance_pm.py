@@ -149,7 +149,7 @@ def _coin(state: MarginState, balance: Balance, totals: Settled, *, extrapolate:
     borrow_im = borrow_mm = ZERO
     if borrowed > 0:
         tier = borrow_tier(borrow_table(state.tables, coin), borrowed, extrapolate=extrapolate)
-        borrow_im = borrowed * price * _loan_rate(state, coin, tier)
+        borrow_im = _loan_im(state, coin, borrowed * price, tier)
         borrow_mm = loan * price * tier.maintenance_rate
     return CoinValue(
         coin=coin,
@@ -175,8 +175,8 @@ def _counted_usd(state: MarginState, coin: Coin, net: Decimal) -> Decimal:
     return min(net * price, collateral_value(collateral_table(state.tables, coin), net, price))
 
 
-def _loan_rate(state: MarginState, coin: Coin, tier: BorrowTier) -> Decimal:
-    """Initial margin of a loan as a fraction of it."""
+def _loan_im(state: MarginState, coin: Coin, owed_usd: Decimal, tier: BorrowTier) -> Decimal:
+    """Initial margin of what is owed, USD."""
     leverage = min(state.policy.borrow, tier.leverage_max)
     if leverage <= ONE:
         raise MissingDataError(
@@ -184,7 +184,7 @@ def _loan_rate(state: MarginState, coin: Coin, tier: BorrowTier) -> Decimal:
             field=f"tables.borrow.{coin}",
             next_step="Fetch the risk tables again.",
         )
-    return max(tier.initial_rate, ONE / (leverage - ONE))
+    return max(owed_usd * tier.initial_rate, owed_usd / (leverage - ONE))
 
 
 def _open_loss(state: MarginState, coins: _Coins) -> Decimal:
