@@ -169,17 +169,25 @@ def haircut_delta(rule: MarginRule, state: MarginState, betas: Mapping[Coin, Dec
     return rule(state, extrapolate=True).figures.adjusted_equity - after
 
 
-def liquidation_prices(rule: MarginRule, state: MarginState, coin: Coin) -> LiquidationPrices:
-    """Where the account liquidates (MM >= ECV) as the price of one coin alone falls and rises.
+def liquidation_prices(
+    rule: MarginRule, state: MarginState, coin: Coin, *, line: Decimal = ONE
+) -> LiquidationPrices:
+    """Where the account liquidates (MM x line >= ECV) as the price of one coin alone falls and rises.
 
     Nearest crossing on either side, within a tenth and ten times the price, found by scanning and bisection
     on the exact rule (to a millionth); on the safe side of it. All other prices stay.
+
+    Args:
+        rule: The account mode's margin rule.
+        state: The account now.
+        coin: The one that moves.
+        line: ECV / MM at which the venue liquidates.
 
     Raises:
         MissingDataError: the coin has no price, or the rule lacks an input.
     """
     now = usd_of(state, coin)
-    below, above = liquidation_factors(rule, state, {coin: ONE})
+    below, above = liquidation_factors(rule, state, {coin: ONE}, line=line)
     return LiquidationPrices(
         coin=coin,
         now=now,
@@ -189,7 +197,7 @@ def liquidation_prices(rule: MarginRule, state: MarginState, coin: Coin) -> Liqu
 
 
 def liquidation_factors(
-    rule: MarginRule, state: MarginState, betas: Mapping[Coin, Decimal]
+    rule: MarginRule, state: MarginState, betas: Mapping[Coin, Decimal], *, line: Decimal = ONE
 ) -> tuple[Decimal | None, Decimal | None]:
     """The joint move that liquidates: factors of a coin with beta 1, below and above 1; None when none does.
 
@@ -201,7 +209,7 @@ def liquidation_factors(
         factors = {coin: max(_FACTOR_MIN, ONE + move * beta) for coin, beta in betas.items()}
         figures = rule(stressed(state, Scenario("search", factors)), extrapolate=True).figures
         margin, ecv = figures.maintenance_margin, figures.adjusted_equity
-        return margin >= ecv and (margin, ecv) != (ZERO, ZERO)
+        return margin * line >= ecv and (margin, ecv) != (ZERO, ZERO)
 
     if dead(ONE):
         return ONE, ONE

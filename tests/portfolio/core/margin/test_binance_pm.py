@@ -8,9 +8,10 @@ import pytest
 from portfolio.core.errors import CarrydeskError, InputError, MissingDataError, RefusedError, SettingsError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.binance_pm import ASSUMPTIONS, value
+from portfolio.core.margin.binance_status import LIQUIDATION_AT
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState, RestingOrder
-from portfolio.core.margin.stress import Scenario, haircut_delta, stressed
+from portfolio.core.margin.stress import Scenario, haircut_delta, liquidation_prices, stressed
 from portfolio.core.names import Coin, Narrative, PairId
 from portfolio.core.orders import Side
 from portfolio.core.pairs import PairLegs, PairSpec
@@ -257,6 +258,16 @@ def test_announced_harsher_tiers_cost_margin_and_leave_the_equity() -> None:
     assert before.adjusted_equity == after.adjusted_equity == 500000
     assert after.maintenance_margin > 4 * before.maintenance_margin
     assert (before.margin_usage, after.margin_usage) == (D("0.2"), D("0.5"))
+
+
+def test_the_venue_liquidates_before_maintenance_margin_has_eaten_everything() -> None:
+    state = collateral_cut("0.25")
+    at = liquidation_prices(value, state, Coin("LRC"), line=LIQUIDATION_AT)
+    # 15 000 - 75 000 x = 1.05 (8 000 + 5 000 x), where 1 in place of 1.05 gives 7 000 / 80 000
+    assert at.below is None
+    assert at.above == pytest.approx(D("0.1") * (1 + D(6600) / D(80250)), rel=D("1e-6"))
+    late = liquidation_prices(value, state, Coin("LRC"))
+    assert late.above == pytest.approx(D("0.1") * (1 + D(7000) / D(80000)), rel=D("1e-6"))
 
 
 # --- bad input -------------------------------------------------------------------------------------------
