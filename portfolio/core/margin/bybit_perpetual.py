@@ -1,59 +1,79 @@
 """Bybit UTA cross margin: perpetual positions and their open orders. See `bybit_uta` for rule and sources."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from portfolio.core.account import Position
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import InstrumentKind
+from portfolio.core.margin.exact import exact_sum
 from portfolio.core.margin.lookups import fees_of, instrument_of, mark_of
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.tiers import position_tier, position_tiers
 from portfolio.core.margin.valuation import LegMargin
 from portfolio.core.names import Coin, InstrumentId
 
+#: Initial margin and loss (<= 0) of one open order.
+OrderTerms = tuple[Decimal, Decimal]
 
+
+@dataclass(frozen=True, slots=True)
 class Settled:
-    """Totals of the contracts that settle in one coin, in that coin. Grows while an account is valued."""
+    """Totals of the contracts that settle in one coin, in that coin, rounded to 28 digits."""
 
-    __slots__ = ("initial_margin", "maintenance_margin", "order_im", "order_loss", "unrealised_pnl")
-
-    def __init__(self) -> None:
-        self.unrealised_pnl = ZERO
-        self.initial_margin = ZERO
-        self.maintenance_margin = ZERO
-        self.order_im = ZERO
-        #: <= 0
-        self.order_loss = ZERO
+    unrealised_pnl: Decimal = ZERO
+    initial_margin: Decimal = ZERO
+    maintenance_margin: Decimal = ZERO
+    order_im: Decimal = ZERO
+    #: <= 0
+    order_loss: Decimal = ZERO
 
 
 def perpetuals(
     state: MarginState, *, reference: bool, extrapolate: bool
 ) -> tuple[tuple[LegMargin, ...], dict[Coin, Settled]]:
     """Every position's margin, and the totals per settlement coin."""
-    settled: dict[Coin, Settled] = {}
     orders = _orders(state)
-    legs = []
-    for position in state.positions:
-        leg = _position(
+    legs = [
+        position_margin(
             state,
             position,
             orders.get(position.instrument_id, ()),
             reference=reference,
             extrapolate=extrapolate,
         )
-        totals = settled.get(leg.coin)
-        if totals is None:
-            totals = settled[leg.coin] = Settled()
-        totals.unrealised_pnl += leg.unrealised_pnl
-        totals.initial_margin += leg.initial_margin
-        totals.maintenance_margin += leg.maintenance_margin
-        legs.append(leg)
+        for position in state.positions
+    ]
+    parts: dict[Coin, tuple[list[LegMargin], list[OrderTerms]]] = {}
+    for leg in legs:
+        found = parts.get(leg.coin)
+        if found is None:
+            found = parts[leg.coin] = ([], [])
+        found[0].append(leg)
+    held = {row.instrument_id: row for row in state.positions} if orders else {}
     for instrument_id, rows in orders.items():
-        totals = settled.setdefault(instrument_of(state, instrument_id).quote, Settled())
-        _add_orders(state, instrument_id, rows, totals, reference=reference, extrapolate=extrapolate)
-    return tuple(legs), settled
+        terms = order_terms(
+            state,
+            instrument_id,
+            held.get(instrument_id),
+            rows,
+            reference=reference,
+            extrapolate=extrapolate,
+        )
+        parts.setdefault(instrument_of(state, instrument_id).quote, ([], []))[1].extend(terms)
+    return tuple(legs), {coin: _settled(*rows) for coin, rows in parts.items()}
+
+
+def _settled(legs: list[LegMargin], orders: list[OrderTerms]) -> Settled:
+    return Settled(
+        +exact_sum([row.unrealised_pnl for row in legs]),
+        +exact_sum([row.initial_margin for row in legs]),
+        +exact_sum([row.maintenance_margin for row in legs]),
+        +exact_sum([row[0] for row in orders]),
+        +exact_sum([row[1] for row in orders]),
+    )
 
 
 def _orders(state: MarginState) -> dict[InstrumentId, list[RestingOrder]]:
@@ -79,7 +99,7 @@ def _leverage(wanted: Decimal, tier_max: Decimal, instrument_id: InstrumentId) -
     return min(wanted, tier_max)
 
 
-def _position(
+def position_margin(
     state: MarginState,
     position: Position,
     orders: Iterable[RestingOrder],
@@ -87,6 +107,7 @@ def _position(
     reference: bool,
     extrapolate: bool,
 ) -> LegMargin:
+    """One position's margin beside the open orders of its symbol; errors as in `MarginRule`."""
     instrument_id = position.instrument_id
     mark = mark_of(state, instrument_id)
     quantity = abs(position.quantity)
@@ -116,18 +137,17 @@ def _position(
     )
 
 
-def _add_orders(
+def order_terms(
     state: MarginState,
     instrument_id: InstrumentId,
+    position: Position | None,
     orders: Iterable[RestingOrder],
-    totals: Settled,
     *,
     reference: bool,
     extrapolate: bool,
-) -> None:
-    """Add IM and loss of one symbol's open orders to its settlement coin's totals."""
+) -> list[OrderTerms]:
+    """IM and loss (<= 0) of each open order of one perpetual, in the coin it settles in."""
     mark = mark_of(state, instrument_id)
-    position = next((row for row in state.positions if row.instrument_id == instrument_id), None)
     total = _opening(orders) + (ZERO if position is None else abs(position.quantity))
     tier = position_tier(
         position_tiers(state.tables, instrument_id), instrument_id, total * mark, extrapolate=extrapolate
@@ -135,9 +155,12 @@ def _add_orders(
     wanted = state.policy.perpetual if reference or position is None else position.leverage
     inverse = ONE / _leverage(wanted, tier.leverage_max, instrument_id)
     taker = fees_of(state, instrument_id).taker
+    terms = []
     for row in orders:
         sign = row.side.sign
-        totals.order_loss += min(ZERO, (mark - row.limit_price) * row.quantity * sign)
+        margin = ZERO
         if not row.reduce_only:
             fees = taker + taker * (ONE - sign * inverse)
-            totals.order_im += row.quantity * row.limit_price * (inverse + fees)
+            margin = row.quantity * row.limit_price * (inverse + fees)
+        terms.append((margin, min(ZERO, (mark - row.limit_price) * row.quantity * sign)))
+    return terms

@@ -21,6 +21,7 @@ Rules"; API pages `account/wallet-balance`, `market/risk-limit`, `spot-margin-tr
 already, and interest not booked yet is no debt in the venue's own equity.
 """
 
+from collections.abc import Mapping
 from decimal import ROUND_DOWN, Decimal
 
 from portfolio.core.account import MarginFigures
@@ -28,6 +29,7 @@ from portfolio.core.decimals import ONE, ZERO, plain
 from portfolio.core.errors import SettingsError
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.margin.bybit_perpetual import Settled, perpetuals
+from portfolio.core.margin.exact import exact_sum
 from portfolio.core.margin.lookups import instrument_of, usd_of
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.tiers import (
@@ -65,7 +67,10 @@ ASSUMPTIONS: tuple[str, ...] = (
 )
 
 _RATE_STEP = Decimal("0.0001")
-_NOTHING = Settled()
+NOTHING = Settled()
+#: USD of one coin or of all: equity, margin balance, IM, MM, unrealised PnL, order loss (<= 0).
+CoinTerms = tuple[Decimal, ...]
+NO_TERMS: CoinTerms = (ZERO,) * 6
 
 
 def value(state: MarginState, *, reference: bool = False, extrapolate: bool = False) -> Valuation:
@@ -76,26 +81,39 @@ def value(state: MarginState, *, reference: bool = False, extrapolate: bool = Fa
     """
     legs, settled = perpetuals(state, reference=reference, extrapolate=extrapolate)
     coins = _coins(state, settled, extrapolate=extrapolate)
-    equity = margin_balance = initial = maintenance = perpetual_pnl = order_loss = ZERO
-    for coin, row in coins.items():
-        price = state.prices.usd[coin]
-        equity += row.usd
-        margin_balance += row.collateral_usd
-        initial += (row.position_im + row.order_im) * price + row.borrow_im
-        maintenance += row.position_mm * price + row.borrow_mm
-        perpetual_pnl += row.unrealised_pnl * price
-        order_loss += settled.get(coin, _NOTHING).order_loss * price
+    terms = [
+        coin_terms(row, state.prices.usd[coin], settled.get(coin, NOTHING).order_loss)
+        for coin, row in coins.items()
+    ]
+    totals = tuple(exact_sum(column) for column in zip(*terms, strict=True)) if terms else NO_TERMS
     haircut_loss = _haircut_loss(state, coins)
-    adjusted = margin_balance - haircut_loss + order_loss
     return Valuation(
-        figures=MarginFigures(equity, adjusted, initial, maintenance),
-        margin_balance=margin_balance,
-        perpetual_pnl=perpetual_pnl,
+        figures=figures_of(totals, haircut_loss),
+        margin_balance=+totals[1],
+        perpetual_pnl=+totals[4],
         haircut_loss=haircut_loss,
-        order_loss=order_loss,
+        order_loss=+totals[5],
         coins=tuple(coins.values()),
         legs=legs,
     )
+
+
+def coin_terms(row: CoinValue, price: Decimal, order_loss: Decimal) -> CoinTerms:
+    """What one coin adds to each total; `order_loss` in the coin."""
+    return (
+        row.usd,
+        row.collateral_usd,
+        (row.position_im + row.order_im) * price + row.borrow_im,
+        row.position_mm * price + row.borrow_mm,
+        row.unrealised_pnl * price,
+        order_loss * price,
+    )
+
+
+def figures_of(totals: CoinTerms, haircut_loss: Decimal) -> MarginFigures:
+    """The four figures from exact totals; `haircut_loss` in USD, >= 0."""
+    equity, balance, initial, maintenance, _, order_loss = totals
+    return MarginFigures(+equity, +balance - haircut_loss + order_loss, +initial, +maintenance)
 
 
 def rate_text(margin: Decimal, adjusted_equity: Decimal) -> str:
@@ -125,16 +143,16 @@ def _coins(state: MarginState, settled: dict[Coin, Settled], *, extrapolate: boo
     for row in state.balances:
         totals = settled.get(row.coin)
         if row.wallet or row.spot_borrow or totals is not None:
-            found[row.coin] = _coin(
-                state, row.coin, row.wallet, row.spot_borrow, row.locked, totals or _NOTHING, extrapolate
+            found[row.coin] = coin_value(
+                state, row.coin, row.wallet, row.spot_borrow, row.locked, totals or NOTHING, extrapolate
             )
     for coin, totals in settled.items():
         if coin not in found:
-            found[coin] = _coin(state, coin, ZERO, ZERO, ZERO, totals, extrapolate)
+            found[coin] = coin_value(state, coin, ZERO, ZERO, ZERO, totals, extrapolate)
     return found
 
 
-def _coin(
+def coin_value(
     state: MarginState,
     coin: Coin,
     wallet: Decimal,
@@ -143,6 +161,7 @@ def _coin(
     totals: Settled,
     extrapolate: bool,
 ) -> CoinValue:
+    """One coin by its balance and what settles in it; errors as in `MarginRule`."""
     price = usd_of(state, coin)
     assets = wallet + totals.unrealised_pnl
     equity = assets - spot_borrow
@@ -174,30 +193,34 @@ def _coin(
 
 def _haircut_loss(state: MarginState, coins: dict[Coin, CoinValue]) -> Decimal:
     """USD, >= 0: collateral value that open spot orders would lose, each against what is held now."""
-    loss = ZERO
-    for order in state.orders:
-        if instrument_of(state, order.instrument_id).kind is InstrumentKind.SPOT:
-            loss += _swap_loss(state, order, coins)
-    return loss
+    equities = {coin: row.equity for coin, row in coins.items()}
+    losses = [
+        swap_loss(state, order, equities)
+        for order in state.orders
+        if instrument_of(state, order.instrument_id).kind is InstrumentKind.SPOT
+    ]
+    return +exact_sum(losses)
 
 
-def _swap_loss(state: MarginState, order: RestingOrder, coins: dict[Coin, CoinValue]) -> Decimal:
-    """max(0, collateral given up - collateral received) of one spot order, USD."""
+def swap_loss(state: MarginState, order: RestingOrder, equities: Mapping[Coin, Decimal]) -> Decimal:
+    """max(0, collateral given up - collateral received) of one open spot order, USD.
+
+    `equities` are coins held net of debt; one that is absent is 0.
+    """
     instrument = instrument_of(state, order.instrument_id)
     base, quote = order.quantity, order.quantity * order.limit_price
     if order.side is Side.BUY:
         given, taken = (instrument.quote, quote), (instrument.base, base)
     else:
         given, taken = (instrument.base, base), (instrument.quote, quote)
-    lost = _counted(state, coins, given[0], ZERO) - _counted(state, coins, given[0], -given[1])
-    won = _counted(state, coins, taken[0], taken[1]) - _counted(state, coins, taken[0], ZERO)
+    lost = _counted(state, equities, given[0], ZERO) - _counted(state, equities, given[0], -given[1])
+    won = _counted(state, equities, taken[0], taken[1]) - _counted(state, equities, taken[0], ZERO)
     return max(ZERO, lost - won)
 
 
-def _counted(state: MarginState, coins: dict[Coin, CoinValue], coin: Coin, change: Decimal) -> Decimal:
+def _counted(state: MarginState, equities: Mapping[Coin, Decimal], coin: Coin, change: Decimal) -> Decimal:
     """What a coin would count as margin with `change` coins more, USD."""
-    held = coins[coin].equity if coin in coins else ZERO
-    quantity = held + change
+    quantity = equities.get(coin, ZERO) + change
     if quantity > 0:
         quantity = collateral_coins(collateral_table(state.tables, coin), quantity)
     return quantity * usd_of(state, coin)

@@ -80,6 +80,20 @@ def balances(draw: st.DrawFn) -> tuple[Balance, ...]:
 
 
 @st.composite
+def resting_orders(draw: st.DrawFn) -> tuple[RestingOrder, ...]:
+    return tuple(
+        RestingOrder(
+            key,
+            draw(st.sampled_from(Side)),
+            draw(decimals("0.001", "400", 3)),
+            draw(decimals("0.5", "900", 2)),
+            draw(st.booleans()) and key in PERPETUALS,
+        )
+        for key in draw(st.lists(st.sampled_from(sorted(INSTRUMENTS)), max_size=4))
+    )
+
+
+@st.composite
 def accounts(draw: st.DrawFn, *, orders: bool = True) -> MarginState:
     positions = tuple(
         Position(
@@ -91,16 +105,7 @@ def accounts(draw: st.DrawFn, *, orders: bool = True) -> MarginState:
         )
         for key in draw(st.lists(st.sampled_from(PERPETUALS), unique=True, max_size=4))
     )
-    resting = tuple(
-        RestingOrder(
-            key,
-            draw(st.sampled_from(Side)),
-            draw(decimals("0.001", "400", 3)),
-            draw(decimals("0.5", "900", 2)),
-            draw(st.booleans()) and key in PERPETUALS,
-        )
-        for key in (draw(st.lists(st.sampled_from(sorted(INSTRUMENTS)), max_size=4)) if orders else ())
-    )
+    resting = draw(resting_orders()) if orders else ()
     usd = {coin: draw(decimals("0.5", "900", 4)) for coin in COINS if coin not in QUOTES}
     usd |= {Coin(quote): draw(decimals("0.9", "1.1", 4)) for quote in QUOTES}
     taker = draw(st.sampled_from([D("0.00055"), D("0.000649"), D("0.001")]))

@@ -1,0 +1,50 @@
+"""Sums whose result depends neither on the order of their parts nor on the way they came about.
+
+Every part of a margin figure (a position's IM, a coin's collateral) is computed in the ordinary context of 28
+digits; the sum of the parts is exact, and rounded once, to 28 digits, where a figure is made of it. So a part
+can be taken out and put back changed, and the total is, digit by digit, that of a full addition.
+
+Nothing rounds on the way: `Inexact` is trapped, so a sum that did not fit would be an error, not a
+difference. Digits are only spent where they are needed; parts of real accounts span less than 80 of them.
+"""
+
+from collections.abc import Iterable
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from functools import reduce
+
+from portfolio.core.decimals import ZERO
+from portfolio.core.errors import NumberError
+
+_EXACT = Context(prec=1000, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+
+
+def exact_sum(parts: Iterable[Decimal]) -> Decimal:
+    """All parts, unrounded; `+` in front of it rounds it.
+
+    Raises:
+        NumberError: parts lie more than a thousand digits apart, or one is not finite.
+    """
+    try:
+        return reduce(_EXACT.add, parts, ZERO)
+    except (Inexact, InvalidOperation) as error:
+        raise _apart() from error
+
+
+def exact_change(total: Decimal, before: Decimal, after: Decimal) -> Decimal:
+    """An exact total with one of its parts replaced, unrounded.
+
+    Raises:
+        NumberError: as in `exact_sum`.
+    """
+    try:
+        return _EXACT.add(total, _EXACT.subtract(after, before))
+    except (Inexact, InvalidOperation) as error:
+        raise _apart() from error
+
+
+def _apart() -> NumberError:
+    return NumberError(
+        "Amounts of this account cannot be added exactly.",
+        allowed="finite amounts within a thousand digits",
+        next_step="Read the account again.",
+    )
