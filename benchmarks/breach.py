@@ -1,8 +1,9 @@
 """A breaching tick: from the price that breaks the guard's line to its order on the wire.
 
 A held book is stored once; every sample opens it anew in a desk of its own, so that none learns from the one
-before, lets the market jump, and hands the desk the new prices as its stream would. The guard then values
-the account, simulates its whole ladder and commits what it will do; the worker commits and sends the orders.
+before, and lets the market jump. Time runs from when the new prices lie in the desk's stream: it takes them
+in, the guard values the account, simulates its whole ladder and commits what it will do, and the worker
+commits and sends the orders.
 """
 
 import shutil
@@ -18,8 +19,6 @@ from benchmarks.journal import WORK
 from benchmarks.measure import Result, ms, spread
 from benchmarks.tick import hold
 from benchmarks.world import Desk, Scale, World
-from exchanges.paper.commands import Shock
-from exchanges.paper.domain import market_snapshot
 from portfolio.core.entries import GuardActed, OrderPlanned
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.margin.sim import MarginSim
@@ -66,7 +65,7 @@ def run(*, tiny: bool = False) -> Result:
 
 async def _samples(pairs: int, times: int) -> list[Sample]:
     WORK.mkdir(exist_ok=True)
-    scale = Scale(pairs, equity_usd=EQUITY_USD)
+    scale = Scale(pairs, latency_ns=0, equity_usd=EQUITY_USD)
     with TemporaryDirectory(prefix="bench-breach-", dir=WORK) as folder:
         held = Path(folder, "held.db")
         world = World(scale)
@@ -105,14 +104,11 @@ def _moved(state: MarginState, factor: Decimal) -> MarginState:
 
 
 async def _breach(desk: Desk, factor: Decimal) -> Sample:
-    view, exchange = desk.assembly.view, desk.exchange
-    coins = [pair.coin for pair in view.pairs.values()]
+    exchange = desk.exchange
     after = desk.journal.head()[0]
     exchange.expect()
-    exchange.core.handle(Shock(dict.fromkeys(coins, factor)), desk.clocks.market_ns())
-    prices = market_snapshot(exchange.core, 5, desk.clocks.wire_ns())
+    exchange.jump(factor)
     tick = time.time_ns()
-    view.load_market(prices)
     with anyio.fail_after(10):
         await exchange.went.wait()
     await anyio.sleep(SETTLE_NS / SECOND_NS)

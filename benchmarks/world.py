@@ -4,9 +4,11 @@ Journal on a file with its own thread, heavy work on another, guard, controller,
 event loop. The venue shares the loop, so its own work counts against the desk.
 """
 
+import gc
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +17,7 @@ import anyio
 
 from benchmarks import made
 from exchanges.memory import MemoryExchange, MemoryOptions
+from exchanges.paper.commands import Shock
 from exchanges.paper.core import VenueCore
 from portfolio.approvals import PinnedVerifier, create_operator_key, sign_approval, unlock
 from portfolio.assembly import Assembly, Surroundings
@@ -60,6 +63,13 @@ class WatchedExchange(MemoryExchange):
     def expect(self) -> None:
         """Forget what was sent."""
         self.sent, self.went = [], anyio.Event()
+
+    def jump(self, factor: Decimal) -> None:
+        """Every price is multiplied, and everybody who listens hears of it at once."""
+        coins = {row.base for row in self.core.instruments()}
+        self._next_quotes_ns = 0
+        reply = self.command(Shock(dict.fromkeys(coins, factor)))
+        assert reply.ok, reply
 
     async def place(self, orders: Sequence[OrderRequest], deadline_wire_ns: int) -> tuple[Outcome, ...]:
         """As the venue does."""
@@ -148,7 +158,8 @@ class World:
             made_desk = self._assemble(journal, runner, offload)
             await tasks.start(made_desk.assembly.run)
             await _ready(made_desk)
-            yield made_desk
+            with _as_in_production():
+                yield made_desk
             tasks.cancel_scope.cancel()
         journal.close()
 
@@ -184,6 +195,22 @@ class World:
         )
         assembly = Assembly(surroundings)
         return Desk(assembly, self.exchange, journal, runner, self.clocks, self.scale, lambda: look[0])
+
+
+@contextmanager
+def _as_in_production() -> Iterator[None]:
+    """Collector and threads as the desk's process sets them (server/desk.py)."""
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    sys.setswitchinterval(0.001)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 async def _ready(desk: Desk) -> None:
