@@ -17,7 +17,8 @@ import anyio
 from exchanges.bybit.exchange import BybitExchange, open_bybit
 from portfolio.approvals import PinnedVerifier, load_operator_key
 from portfolio.assembly import Assembly, Surroundings
-from portfolio.core.entries import EntriesFrozen, EntriesThawed, Entry, TokenAdded, TreasuryAdopted
+from portfolio.core.adoption import first_treasury
+from portfolio.core.entries import EntriesFrozen, EntriesThawed, Entry, TokenAdded
 from portfolio.core.errors import VenueError
 from portfolio.core.instrument import Instrument
 from portfolio.core.intents import IntentStatus
@@ -141,12 +142,7 @@ async def _first_entries(
     tokens, freezes = await runner.run(journal.tokens), await runner.run(journal.freezes)
     orders, treasury = await runner.run(journal.orders), await runner.run(journal.treasury)
     if not orders and not treasury and not tokens:
-        bases = {row.base for row in instruments.values()}
-        entries += [
-            TreasuryAdopted(row.coin, row.wallet - row.spot_borrow, "held before the desk's first start")
-            for row in (await exchange.snapshot()).balances
-            if row.coin in bases and row.wallet != row.spot_borrow
-        ]
+        entries += first_treasury(await exchange.snapshot(), instruments.values())
     if home.token_file.exists() and not any(row.name == "agent" for row in tokens):
         entries.append(TokenAdded("agent", token_hash(read_token(home)), _AGENT_SCOPES))
     if any(row.source == STOPPING for row in freezes):
