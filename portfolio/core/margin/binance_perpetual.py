@@ -8,6 +8,7 @@ from portfolio.core.account import Position
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import InstrumentKind
+from portfolio.core.margin.exact import exact_sum
 from portfolio.core.margin.lookups import instrument_of, mark_of
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.tiers import position_tier, position_tiers
@@ -15,9 +16,9 @@ from portfolio.core.margin.valuation import LegMargin
 from portfolio.core.names import Coin, InstrumentId
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Settled:
-    """Totals of the contracts that settle in one coin, in that coin. Grows while an account is valued."""
+    """Totals of the contracts that settle in one coin, in that coin, rounded to 28 digits."""
 
     unrealised_pnl: Decimal = ZERO
     initial_margin: Decimal = ZERO
@@ -25,39 +26,72 @@ class Settled:
     order_im: Decimal = ZERO
 
 
+@dataclass(frozen=True, slots=True)
+class SymbolMargin:
+    """One perpetual: its position, if there is one, and its open orders, in the coin it settles in."""
+
+    coin: Coin
+    leg: LegMargin | None
+    order_im: Decimal
+
+    @property
+    def terms(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        """What it adds to the totals of its coin, in the order of `Settled`."""
+        if self.leg is None:
+            return ZERO, ZERO, ZERO, self.order_im
+        leg = self.leg
+        return leg.unrealised_pnl, leg.initial_margin, leg.maintenance_margin, self.order_im
+
+
 def perpetuals(
     state: MarginState, *, reference: bool, extrapolate: bool
 ) -> tuple[tuple[LegMargin, ...], dict[Coin, Settled]]:
     """Every position's margin, and the totals per settlement coin."""
-    settled: dict[Coin, Settled] = {}
-    legs = []
-    orders = _opening_orders(state)
     positions = {row.instrument_id: row for row in state.positions}
+    orders: dict[InstrumentId, list[RestingOrder]] = {}
+    for order in state.orders:
+        if instrument_of(state, order.instrument_id).kind is InstrumentKind.PERPETUAL:
+            orders.setdefault(order.instrument_id, []).append(order)
+    legs = []
+    parts: dict[Coin, list[tuple[Decimal, ...]]] = {}
     for instrument_id in positions | orders:
-        position, resting = positions.get(instrument_id), orders.get(instrument_id, ())
-        coin = instrument_of(state, instrument_id).quote
-        totals = settled.setdefault(coin, Settled())
-        leverage = _leverage(
-            state, instrument_id, position, resting, reference=reference, extrapolate=extrapolate
+        symbol = symbol_margin(
+            state,
+            instrument_id,
+            positions.get(instrument_id),
+            orders.get(instrument_id, ()),
+            reference=reference,
+            extrapolate=extrapolate,
         )
-        if position is not None:
-            leg = _leg(state, position, coin, leverage, extrapolate=extrapolate)
-            totals.unrealised_pnl += leg.unrealised_pnl
-            totals.initial_margin += leg.initial_margin
-            totals.maintenance_margin += leg.maintenance_margin
-            legs.append(leg)
-        totals.order_im += _order_value(state, resting) / leverage
+        parts.setdefault(symbol.coin, []).append(symbol.terms)
+        if symbol.leg is not None:
+            legs.append(symbol.leg)
+    settled = {
+        coin: Settled(*(+exact_sum(column) for column in zip(*rows, strict=True)))
+        for coin, rows in parts.items()
+    }
     return tuple(legs), settled
 
 
-def _opening_orders(state: MarginState) -> dict[InstrumentId, list[RestingOrder]]:
-    """Open perpetual orders that are not reduce-only."""
-    found: dict[InstrumentId, list[RestingOrder]] = {}
-    for order in state.orders:
-        kind = instrument_of(state, order.instrument_id).kind
-        if kind is InstrumentKind.PERPETUAL and not order.reduce_only:
-            found.setdefault(order.instrument_id, []).append(order)
-    return found
+def symbol_margin(
+    state: MarginState,
+    instrument_id: InstrumentId,
+    position: Position | None,
+    orders: Sequence[RestingOrder],
+    *,
+    reference: bool,
+    extrapolate: bool,
+) -> SymbolMargin:
+    """One perpetual's margin; errors as in `MarginRule`. Orders that only reduce need none."""
+    coin = instrument_of(state, instrument_id).quote
+    opening = [row for row in orders if not row.reduce_only]
+    if position is None and not opening:
+        return SymbolMargin(coin, None, ZERO)
+    leverage = _leverage(
+        state, instrument_id, position, opening, reference=reference, extrapolate=extrapolate
+    )
+    leg = None if position is None else _leg(state, position, coin, leverage, extrapolate=extrapolate)
+    return SymbolMargin(coin, leg, _order_value(state, opening) / leverage)
 
 
 def _leverage(
@@ -78,7 +112,7 @@ def _leverage(
             next_step="Read the account again.",
         )
     held = ZERO if position is None else abs(position.quantity)
-    total = sum((row.quantity for row in orders), start=held) * mark_of(state, instrument_id)
+    total = +exact_sum((held, *(row.quantity for row in orders))) * mark_of(state, instrument_id)
     brackets = position_tiers(state.tables, instrument_id)
     return min(wanted, position_tier(brackets, instrument_id, total, extrapolate=extrapolate).leverage_max)
 
@@ -108,6 +142,6 @@ def _leg(
 
 def _order_value(state: MarginState, orders: Sequence[RestingOrder]) -> Decimal:
     """What the orders could open, in quote: each at the larger of its limit price and the mark."""
-    return sum(
-        (row.quantity * max(row.limit_price, mark_of(state, row.instrument_id)) for row in orders), start=ZERO
+    return +exact_sum(
+        row.quantity * max(row.limit_price, mark_of(state, row.instrument_id)) for row in orders
     )

@@ -32,9 +32,10 @@ from decimal import Decimal
 from portfolio.core.account import Balance, MarginFigures
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError, SettingsError
-from portfolio.core.instrument import Instrument, InstrumentKind
+from portfolio.core.instrument import InstrumentKind
 from portfolio.core.margin.binance_perpetual import Settled, perpetuals
 from portfolio.core.margin.checks import require_sound
+from portfolio.core.margin.exact import exact_sum
 from portfolio.core.margin.lookups import instrument_of, usd_of
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.tiers import borrow_table, borrow_tier, collateral_table, collateral_value
@@ -88,7 +89,9 @@ ASSUMPTIONS: tuple[str, ...] = (
 )
 
 _NOTHING = Settled()
-_Coins = Mapping[Coin, CoinValue]
+#: USD of one coin or of all: equity, margin balance, IM, MM, unrealised PnL.
+CoinTerms = tuple[Decimal, ...]
+NO_TERMS: CoinTerms = (ZERO,) * 5
 
 
 def value(state: MarginState, *, reference: bool = False, extrapolate: bool = False) -> Valuation:
@@ -100,29 +103,51 @@ def value(state: MarginState, *, reference: bool = False, extrapolate: bool = Fa
         SettingsError: the policy's borrow leverage is not above 1.
     """
     require_sound(state)
+    require_leverage(state)
+    legs, settled = perpetuals(state, reference=reference, extrapolate=extrapolate)
+    coins = _coins(state, settled, extrapolate=extrapolate)
+    terms = [coin_terms(row, state.prices.usd[coin]) for coin, row in coins.items()]
+    totals = tuple(exact_sum(column) for column in zip(*terms, strict=True)) if terms else NO_TERMS
+    nets = {coin: row.equity for coin, row in coins.items()}
+    spot = (row for row in state.orders if _is_spot(state, row))
+    losses = +exact_sum(open_loss(state, row, nets) for row in spot)
+    return Valuation(
+        figures=figures_of(totals, losses),
+        margin_balance=+totals[1],
+        perpetual_pnl=+totals[4],
+        haircut_loss=losses,
+        order_loss=ZERO,
+        coins=tuple(coins.values()),
+        legs=legs,
+    )
+
+
+def require_leverage(state: MarginState) -> None:
+    """Refuse a borrow leverage at which a loan would need no margin or an endless one.
+
+    Raises:
+        SettingsError: it is not above 1.
+    """
     if state.policy.borrow <= ONE:
         raise SettingsError(
             f"Borrow leverage {state.policy.borrow} must be greater than one.", field="policy.borrow"
         )
-    legs, settled = perpetuals(state, reference=reference, extrapolate=extrapolate)
-    coins = _coins(state, settled, extrapolate=extrapolate)
-    equity = margin_balance = initial = maintenance = perpetual_pnl = ZERO
-    for coin, row in coins.items():
-        price = state.prices.usd[coin]
-        equity += row.usd
-        margin_balance += row.collateral_usd
-        initial += (row.position_im + row.order_im) * price + row.borrow_im
-        maintenance += row.position_mm * price + row.borrow_mm
-        perpetual_pnl += row.unrealised_pnl * price
-    open_loss = _open_loss(state, coins)
-    return Valuation(
-        figures=MarginFigures(equity, margin_balance - open_loss, initial, maintenance),
-        margin_balance=margin_balance,
-        perpetual_pnl=perpetual_pnl,
-        haircut_loss=open_loss,
-        order_loss=ZERO,
-        coins=tuple(coins.values()),
-        legs=legs,
+
+
+def figures_of(totals: CoinTerms, losses: Decimal) -> MarginFigures:
+    """The figures from the exact totals of all coins and the open loss of all cross-margin orders."""
+    equity, margin_balance, initial, maintenance, _ = totals
+    return MarginFigures(+equity, margin_balance - losses, +initial, +maintenance)
+
+
+def coin_terms(row: CoinValue, price: Decimal) -> CoinTerms:
+    """What a coin adds to the account, USD."""
+    return (
+        row.usd,
+        row.collateral_usd,
+        (row.position_im + row.order_im) * price + row.borrow_im,
+        row.position_mm * price + row.borrow_mm,
+        row.unrealised_pnl * price,
     )
 
 
@@ -133,12 +158,13 @@ def _coins(
     rows = {row.coin: row for row in state.balances if row.wallet or row.spot_borrow or row.coin in settled}
     rows |= {coin: Balance(coin, ZERO, ZERO, ZERO, ZERO) for coin in settled if coin not in rows}
     return {
-        coin: _coin(state, row, settled.get(coin, _NOTHING), extrapolate=extrapolate)
+        coin: coin_value(state, row, settled.get(coin, _NOTHING), extrapolate=extrapolate)
         for coin, row in rows.items()
     }
 
 
-def _coin(state: MarginState, balance: Balance, totals: Settled, *, extrapolate: bool) -> CoinValue:
+def coin_value(state: MarginState, balance: Balance, totals: Settled, *, extrapolate: bool) -> CoinValue:
+    """One coin over everything that holds, owes or settles in it; errors as in `MarginRule`."""
     coin, loan = balance.coin, balance.spot_borrow
     price = usd_of(state, coin)
     assets = balance.wallet + totals.unrealised_pnl
@@ -187,29 +213,24 @@ def _loan_im(state: MarginState, coin: Coin, owed_usd: Decimal, tier: BorrowTier
     return max(owed_usd * tier.initial_rate, owed_usd / (leverage - ONE))
 
 
-def _open_loss(state: MarginState, coins: _Coins) -> Decimal:
-    """USD, >= 0: what open cross-margin orders would lose, each against what is held now."""
-    loss = ZERO
-    for order in state.orders:
-        instrument = instrument_of(state, order.instrument_id)
-        if instrument.kind is InstrumentKind.SPOT:
-            given_away, lost_as_collateral = _order_losses(state, order, instrument, coins)
-            loss += max(ZERO, given_away, lost_as_collateral)
-    return loss
+def _is_spot(state: MarginState, order: RestingOrder) -> bool:
+    return instrument_of(state, order.instrument_id).kind is InstrumentKind.SPOT
 
 
-def _order_losses(
-    state: MarginState, order: RestingOrder, instrument: Instrument, coins: _Coins
-) -> tuple[Decimal, Decimal]:
-    """USD that an open spot order gives away by its price, and loses in counted collateral."""
+def open_loss(state: MarginState, order: RestingOrder, nets: Mapping[Coin, Decimal]) -> Decimal:
+    """USD, >= 0: what an open cross-margin order would lose, against the nets (coins) held now.
+
+    The larger of what its price gives away and of what its coins lose as collateral by changing places.
+    """
+    instrument = instrument_of(state, order.instrument_id)
     sign = ONE if order.side is Side.BUY else -ONE
     base, quote = sign * order.quantity, -sign * order.quantity * order.limit_price
     given_away = -base * usd_of(state, instrument.base) - quote * usd_of(state, instrument.quote)
-    collateral = _gain(state, coins, instrument.base, base) + _gain(state, coins, instrument.quote, quote)
-    return given_away, -collateral
+    collateral = _gain(state, nets, instrument.base, base) + _gain(state, nets, instrument.quote, quote)
+    return max(ZERO, given_away, -collateral)
 
 
-def _gain(state: MarginState, coins: _Coins, coin: Coin, change: Decimal) -> Decimal:
+def _gain(state: MarginState, nets: Mapping[Coin, Decimal], coin: Coin, change: Decimal) -> Decimal:
     """How much more a coin would count with `change` coins more, USD; negative is less."""
-    held = coins[coin].equity if coin in coins else ZERO
+    held = nets.get(coin, ZERO)
     return _counted_usd(state, coin, held + change) - _counted_usd(state, coin, held)
