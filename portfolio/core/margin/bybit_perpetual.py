@@ -89,7 +89,8 @@ def _opening(orders: Iterable[RestingOrder]) -> Decimal:
     return sum((row.quantity for row in orders if not row.reduce_only), start=ZERO)
 
 
-def _leverage(wanted: Decimal, tier_max: Decimal, instrument_id: InstrumentId) -> Decimal:
+def leverage_of(wanted: Decimal, tier_max: Decimal, instrument_id: InstrumentId) -> Decimal:
+    """The leverage that margin is computed at; MissingDataError when none is set."""
     if wanted <= 0:
         raise MissingDataError(
             f"{instrument_id} has no leverage ({wanted}).",
@@ -117,7 +118,7 @@ def position_margin(
         position_tiers(state.tables, instrument_id), instrument_id, total * mark, extrapolate=extrapolate
     )
     wanted = state.policy.perpetual if reference else position.leverage
-    leverage = _leverage(wanted, tier.leverage_max, instrument_id)
+    leverage = leverage_of(wanted, tier.leverage_max, instrument_id)
     inverse = ONE / leverage
     to_close = ONE - inverse if position.quantity > 0 else ONE + inverse
     fee = quantity * position.entry_price * to_close * fees_of(state, instrument_id).taker
@@ -153,7 +154,7 @@ def order_terms(
         position_tiers(state.tables, instrument_id), instrument_id, total * mark, extrapolate=extrapolate
     )
     wanted = state.policy.perpetual if reference or position is None else position.leverage
-    inverse = ONE / _leverage(wanted, tier.leverage_max, instrument_id)
+    inverse = ONE / leverage_of(wanted, tier.leverage_max, instrument_id)
     taker = fees_of(state, instrument_id).taker
     terms = []
     for row in orders:

@@ -41,6 +41,7 @@ from portfolio.core.margin.tiers import (
 from portfolio.core.margin.valuation import CoinValue, LegMargin, Valuation
 from portfolio.core.names import Coin
 from portfolio.core.orders import Side
+from portfolio.core.risk import LeveragePolicy
 
 #: What the venue's pages leave open and what is taken instead. Shown with every what-if.
 ASSUMPTIONS: tuple[str, ...] = (
@@ -135,10 +136,7 @@ def liquidation_estimate(valuation: Valuation, leg: LegMargin) -> Decimal:
 
 def _coins(state: MarginState, settled: dict[Coin, Settled], *, extrapolate: bool) -> dict[Coin, CoinValue]:
     """Every coin that is held, owed or settled in; an empty one needs neither price nor table."""
-    if state.policy.borrow <= 0:
-        raise SettingsError(
-            f"Borrow leverage {state.policy.borrow} must be greater than zero.", field="policy.borrow"
-        )
+    require_borrow_leverage(state.policy)
     found: dict[Coin, CoinValue] = {}
     for row in state.balances:
         totals = settled.get(row.coin)
@@ -150,6 +148,18 @@ def _coins(state: MarginState, settled: dict[Coin, Settled], *, extrapolate: boo
         if coin not in found:
             found[coin] = coin_value(state, coin, ZERO, ZERO, ZERO, totals, extrapolate)
     return found
+
+
+def require_borrow_leverage(policy: LeveragePolicy) -> None:
+    """Refuse a policy that borrow margin cannot be computed at.
+
+    Raises:
+        SettingsError: its borrow leverage is not greater than zero.
+    """
+    if policy.borrow <= 0:
+        raise SettingsError(
+            f"Borrow leverage {policy.borrow} must be greater than zero.", field="policy.borrow"
+        )
 
 
 def coin_value(
