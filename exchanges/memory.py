@@ -46,6 +46,7 @@ from portfolio.core.orders import (
     Unknown,
 )
 from portfolio.core.risk import RiskTables
+from portfolio.core.venue_check import VenueCheck
 from portfolio.ports import Clocks, Credentials, MarketSnapshot, VenueTraits
 
 _REMEMBERED_MAX = 4096
@@ -153,6 +154,18 @@ class MemoryExchange:
         """A paper key trades and cannot withdraw."""
         await self._read()
         return Credentials(uid=self.core.config.uid, can_trade=True, can_withdraw=False, read_only=False)
+
+    async def check_order(self, order: OrderRequest) -> VenueCheck | None:
+        """Perpetuals only."""
+        await self._read()
+        if self._kinds.get(order.instrument_id) is InstrumentKind.SPOT:
+            return None
+        found = self.core.pre_check(_command(order))
+        refusal = found if isinstance(found, Reply) else found.refusal
+        if refusal is not None:
+            raise VenueError(refusal.message, effect=Effect.REJECTED, venue_code=refusal.code)
+        assert not isinstance(found, Reply), "a reply is a refusal"
+        return found.rates
 
     async def find(self, client_order_id: ClientOrderId, instrument_id: InstrumentId) -> FindResult:
         """An order younger than the visibility lag may look absent: what is said covers older sends only."""
@@ -309,19 +322,7 @@ class MemoryExchange:
         if fault is RequestFault.PARTIAL_FILL:
             limit = LimitNextFill(order.instrument_id, self.faults.partial_share)
             self.core.handle(limit, self._clocks.market_ns())
-        outcome = self._do(
-            PlaceOrder(
-                order_link_id=order.client_order_id,
-                instrument_id=order.instrument_id,
-                side=order.side,
-                quantity=order.quantity,
-                price=order.limit_price,
-                time_in_force=order.time_in_force,
-                reduce_only=order.reduce_only,
-                borrow=order.borrow,
-            ),
-            fault,
-        )
+        outcome = self._do(_command(order), fault)
         if isinstance(outcome, Accepted):
             self._remember(order.client_order_id)
         return outcome
@@ -429,3 +430,16 @@ class MemoryExchange:
         if due is not None and self._options.market_speed:
             waits.append(int((due - self._clocks.market_ns()) / self._options.market_speed))
         return max(1_000_000, min(waits))
+
+
+def _command(order: OrderRequest) -> PlaceOrder:
+    return PlaceOrder(
+        order_link_id=order.client_order_id,
+        instrument_id=order.instrument_id,
+        side=order.side,
+        quantity=order.quantity,
+        price=order.limit_price,
+        time_in_force=order.time_in_force,
+        reduce_only=order.reduce_only,
+        borrow=order.borrow,
+    )

@@ -21,6 +21,7 @@ from portfolio.core.market import CoinPrice, FundingOutlook, Mark, Quote, Settle
 from portfolio.core.names import AccountId, ClientOrderId, Coin, InstrumentId, IntentId, PairId, Venue
 from portfolio.core.orders import CancelRequest, Fill, FindResult, OrderRequest, OrderStatus, Outcome
 from portfolio.core.risk import RiskTables
+from portfolio.core.venue_check import VenueCheck
 
 T = TypeVar("T")
 
@@ -155,6 +156,13 @@ class Exchange(Protocol):
 
     async def credentials(self) -> Credentials:
         """What the key may do, read now."""
+        ...
+
+    async def check_order(self, order: OrderRequest) -> VenueCheck | None:
+        """The venue's own what-if of one order, which is not placed; None: it answers none for this kind.
+
+        A refusal of the order is a VenueError with effect rejected.
+        """
         ...
 
 

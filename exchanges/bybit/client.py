@@ -187,6 +187,10 @@ class BybitClient:
         params: Params = {"category": category, "symbol": symbol, "orderLinkId": link}
         return await self.pages(path, params)
 
+    async def pre_check(self, item: Mapping[str, object]) -> Row:
+        """The account's rates without and with one perpetual order, which is not placed."""
+        return (await self.post("/v5/order/pre-check", {"category": "linear", **item})).result
+
     async def executions_of(self, category: str, symbol: str, link: str) -> tuple[Row, ...]:
         """Executions of one order by our id."""
         params: Params = {"category": category, "symbol": symbol, "orderLinkId": link, "limit": 100}

@@ -36,6 +36,7 @@ from portfolio.core.market import Settlement
 from portfolio.core.names import AccountId, ClientOrderId, Coin, InstrumentId
 from portfolio.core.orders import CancelRequest, Fill, FindResult, OrderRequest, Outcome
 from portfolio.core.risk import LeveragePolicy, RiskTables
+from portfolio.core.venue_check import VenueCheck
 from portfolio.ports import Clocks, Credentials, MarketSnapshot, RateLimit, VenueTraits
 
 _LOG = logging.getLogger("carrydesk.bybit")
@@ -184,6 +185,12 @@ class BybitExchange:
             key = parallel.start(self._client.key_info)
             account = parallel.start(self._client.account_info)
         return parse_account.credentials(key.value, account.value)
+
+    async def check_order(self, order: OrderRequest) -> VenueCheck | None:
+        """order/pre-check, which the venue has for perpetuals only."""
+        if to_venue(order.instrument_id)[0] is InstrumentKind.SPOT:
+            return None
+        return parse_orders.pre_check(await self._client.pre_check(parse_orders.order_item(order)))
 
     # --- writes -------------------------------------------------------------------------------------------
 

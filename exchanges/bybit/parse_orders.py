@@ -1,6 +1,7 @@
 """Orders and executions of Bybit v5 as values, and our requests as its items. Pure."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import zip_longest
 
 from exchanges.bybit import codes
@@ -24,6 +25,7 @@ from portfolio.core.orders import (
     TimeInForce,
     Unknown,
 )
+from portfolio.core.venue_check import VenueCheck
 
 MS_NS = 1_000_000
 
@@ -73,6 +75,14 @@ def order_item(order: OrderRequest) -> dict[str, object]:
         item["positionIdx"] = 0
         item["reduceOnly"] = order.reduce_only
     return item
+
+
+def pre_check(row: Row) -> VenueCheck:
+    """order/pre-check: whole numbers of 1e-4."""
+    im_before, mm_before, im_after, mm_after = (
+        Decimal(integer(row, name)).scaleb(-4) for name in ("preImrE4", "preMmrE4", "postImrE4", "postMmrE4")
+    )
+    return VenueCheck(im_before, mm_before, im_after, mm_after)
 
 
 def cancel_item(cancel: CancelRequest) -> dict[str, object]:

@@ -30,23 +30,23 @@ def refuse(code: str, message: str) -> Reply:
 def admit(state: State, command: PlaceOrder) -> VenueOrder | Reply:
     """The order as the book takes it, or the refusal."""
     instrument = state.instrument(command.instrument_id)
-    spot = instrument.kind is InstrumentKind.SPOT
     command = _in_base(state, instrument, command)
-    refusal = (
-        _check_link(state, instrument, command)
-        or _check_rejections(state, command)
-        or _check_size(state, instrument, command)
-        or _check_price(state, instrument, command)
-    )
+    refusal = _check_link(state, instrument, command) or _check_rejections(state, command)
+    refusal = refusal or refusal_of(state, instrument, command)
+    if refusal is not None:
+        return refusal
+    return _order(state, instrument, command, limit_price(state, command))
+
+
+def refusal_of(state: State, instrument: Instrument, command: PlaceOrder) -> Reply | None:
+    """What the venue's rules have against an order whose id is new; None: nothing. Changes nothing."""
+    refusal = _check_size(state, instrument, command) or _check_price(state, instrument, command)
     if refusal is not None:
         return refusal
     price = limit_price(state, command)
-    refusal = _check_caps(state, instrument, command) or (
-        _check_spot(state, instrument, command, price) if spot else _check_linear(state, command, price)
-    )
-    if refusal is not None:
-        return refusal
-    return _order(state, instrument, command, price)
+    if instrument.kind is InstrumentKind.SPOT:
+        return _check_caps(state, instrument, command) or _check_spot(state, instrument, command, price)
+    return _check_caps(state, instrument, command) or _check_linear(state, command, price)
 
 
 def band(state: State, command: PlaceOrder) -> Decimal:

@@ -22,6 +22,7 @@ from exchanges.paper.bybit_tables import LIQUIDATION_ORDER, Listing
 from exchanges.paper.commands import Command, PlaceOrder, Reply
 from exchanges.paper.config import VenueConfig
 from exchanges.paper.ledger import Entry
+from exchanges.paper.pre_check import PreCheck, pre_check
 from exchanges.paper.replay import Replay
 from exchanges.paper.rows import (
     BookView,
@@ -87,6 +88,13 @@ class VenueCore:
             return refuse("10001", f"Not supported symbols: {unknown.message}")
         self._flush()
         return reply
+
+    def pre_check(self, command: PlaceOrder) -> PreCheck | Reply:
+        """The account's rates with and without an order, as of `now_ns`; nothing is placed or changed."""
+        try:
+            return pre_check(self._state, command)
+        except UnknownNameError as unknown:
+            return refuse("10001", f"Not supported symbols: {unknown.message}")
 
     def advance(self, to: int) -> tuple[Notice, ...]:
         """Let the market run to `to` and hand over everything noticed since the last call, in order."""

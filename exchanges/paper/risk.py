@@ -37,13 +37,18 @@ def positions(state: State) -> tuple[Position, ...]:
 
 
 def margin_state(
-    state: State, *, balances: Iterable[Balance] | None = None, orders: Iterable[RestingOrder] = ()
+    state: State,
+    *,
+    balances: Iterable[Balance] | None = None,
+    orders: Iterable[RestingOrder] = (),
+    and_of: Iterable[InstrumentId] = (),
 ) -> MarginState:
-    """The account now, optionally with other balances and more orders, with the prices that it needs."""
+    """The account now with the prices that it needs, optionally other balances, more orders, more prices."""
     held = tuple(row for row in balances or _balances(state) if row.wallet or row.spot_borrow)
     working = (*_resting(state), *orders)
     touched = {key for key, row in state.holdings.items() if row.quantity}
     touched.update(order.instrument_id for order in working)
+    touched.update(and_of)
     instruments = [state.instrument(key) for key in sorted(touched)]
     coins = {row.coin for row in held}
     coins.update(coin for row in instruments for coin in (row.base, row.quote))

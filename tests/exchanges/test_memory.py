@@ -15,7 +15,7 @@ from exchanges.paper.core import VenueCore
 from exchanges.paper.faults import Disconnect, FaultPlan, NoticeFault, RequestFault, seeded_plan
 from exchanges.paper.traits import BYBIT_TRAITS
 from portfolio.clocks import LoopClocks, ManualClocks
-from portfolio.core.errors import InputError, VenueError
+from portfolio.core.errors import Effect, InputError, VenueError
 from portfolio.core.events import (
     BalanceUpdate,
     EndOfData,
@@ -430,3 +430,16 @@ def test_limits_are_per_kind() -> None:
     limits = BYBIT_TRAITS.rate_limits
     assert limits[("place", InstrumentKind.PERPETUAL)].count == 10
     assert limits[("cancel", InstrumentKind.SPOT)].count == 20
+
+
+async def test_the_venue_is_asked_what_an_order_would_do() -> None:
+    core = venue()
+    exchange, _ = manual(core)
+    found = await exchange.check_order(request("q1", BTC_PERP, Side.SELL, "1"))
+    assert found is not None
+    assert found.mm_rate_before == 0 < found.mm_rate_after < found.im_rate_after
+    assert core.open_orders() + core.closed_orders() == ()
+    assert await exchange.check_order(request("q2", BTC_SPOT, Side.BUY)) is None
+    with pytest.raises(VenueError) as refused:
+        await exchange.check_order(request("q3", BTC_PERP, Side.SELL, "100"))
+    assert refused.value.effect is Effect.REJECTED

@@ -71,6 +71,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "order/amend": _post(orders.amend),
     "order/cancel": _post(orders.cancel),
     "order/cancel-all": _post(orders.cancel_all),
+    "order/pre-check": _post(orders.pre_check),
     "order/create-batch": _post(orders.create_batch),
     "order/amend-batch": _post(orders.amend_batch),
     "order/cancel-batch": _post(orders.cancel_batch),

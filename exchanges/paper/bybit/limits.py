@@ -13,6 +13,7 @@ ORDER_LIMITS: Mapping[str, tuple[int, int]] = {
     "order/amend": (10, 10),
     "order/cancel": (10, 20),
     "order/cancel-all": (10, 20),
+    "order/pre-check": (10, 20),
     "order/create-batch": (10, 20),
     "order/amend-batch": (10, 20),
     "order/cancel-batch": (10, 20),

@@ -1,13 +1,15 @@
 """Orders and executions, for REST and the trade socket alike."""
 
 from collections.abc import Callable
+from decimal import ROUND_DOWN, Decimal
+from uuid import NAMESPACE_OID, uuid5
 
 from exchanges.paper.bybit import intake, render_account
 from exchanges.paper.bybit.market_endpoints import named
 from exchanges.paper.bybit.paging import DAY_MS, by_window, page
 from exchanges.paper.bybit.venue import PaperVenue
 from exchanges.paper.bybit.wire import MS_NS, Answer, Call, Refusal, Row
-from exchanges.paper.commands import AmendOrder, CancelOrder, PlaceOrder
+from exchanges.paper.commands import AmendOrder, CancelOrder, PlaceOrder, Reply
 from exchanges.paper.rows import VenueOrder, VenueOrderStatus
 from portfolio.core.instrument import InstrumentKind
 
@@ -30,6 +32,39 @@ def _single(venue: PaperVenue, call: Call, read: Callable[[Call], OrderCommand])
 def create(venue: PaperVenue, call: Call) -> Answer:
     """Acceptance only; what it matched is pushed."""
     return _single(venue, call, intake.create)
+
+
+def pre_check(venue: PaperVenue, call: Call) -> Answer:
+    """Rates of the account without and with the order, in 1e-4; a refusal still says what they would be."""
+    named(venue, call)
+    command = intake.create(call)
+    found = venue.now().pre_check(command)
+    if isinstance(found, Reply):
+        raise Refusal(found.code, found.message)
+    rates, refusal = found.rates, found.refusal
+    order_id = str(uuid5(NAMESPACE_OID, f"{venue.core.config.uid} {venue.clock.wire_ns()}"))
+    if refusal is not None:
+        extra: Row = {
+            "future_order_id": order_id,
+            "future_order_link_id": command.order_link_id,
+            "post_imr_e4": _e4(rates.im_rate_after),
+            "post_mmr_e4": _e4(rates.mm_rate_after),
+        }
+        return Answer({}, extra, refusal.message, refusal.code)
+    return Answer(
+        {
+            "orderId": order_id,
+            "orderLinkId": command.order_link_id,
+            "preImrE4": _e4(rates.im_rate_before),
+            "preMmrE4": _e4(rates.mm_rate_before),
+            "postImrE4": _e4(rates.im_rate_after),
+            "postMmrE4": _e4(rates.mm_rate_after),
+        }
+    )
+
+
+def _e4(rate: Decimal) -> int:
+    return int(rate.scaleb(4).to_integral_value(rounding=ROUND_DOWN))
 
 
 def amend(venue: PaperVenue, call: Call) -> Answer:

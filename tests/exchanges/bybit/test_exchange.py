@@ -5,6 +5,8 @@ from decimal import Decimal
 import anyio
 import pytest
 
+from exchanges.paper.commands import PlaceOrder
+from exchanges.paper.pre_check import PreCheck
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import Effect, InputError, VenueError
 from portfolio.core.events import FillUpdate, PositionUpdate, Reset
@@ -299,3 +301,33 @@ async def test_leverage_is_brought_to_the_policy_and_doing_it_twice_is_fine() ->
         await rig.exchange.prepare()
         assert rig.venue.core.leverage(SOL_PERP) == Decimal(10)
         assert rig.venue.core.spot_leverage == Decimal(10)
+
+
+async def test_the_venue_says_what_an_order_would_do_and_places_nothing() -> None:
+    async with connected() as rig:
+        await rig.exchange.place([order(SOL_PERP, Side.SELL, "100")], rig.soon())
+        before = rig.venue.core.open_orders() + rig.venue.core.closed_orders()
+        found = await rig.exchange.check_order(order(BTC_PERP, Side.SELL, "1"))
+        assert found is not None
+        sent = rig.venue.core.pre_check(
+            PlaceOrder("", BTC_PERP, Side.SELL, Decimal(1), None, TimeInForce.IOC)
+        )
+        assert isinstance(sent, PreCheck)
+        assert found.mm_rate_before > 0
+        for ours, theirs in (
+            (found.im_rate_before, sent.rates.im_rate_before),
+            (found.mm_rate_before, sent.rates.mm_rate_before),
+            (found.im_rate_after, sent.rates.im_rate_after),
+            (found.mm_rate_after, sent.rates.mm_rate_after),
+        ):
+            # Cut to four places on the wire.
+            assert ours <= theirs < ours + Decimal("0.0001")
+        assert rig.venue.core.open_orders() + rig.venue.core.closed_orders() == before
+
+
+async def test_an_order_that_the_venue_would_refuse_is_an_error_and_spot_has_no_answer() -> None:
+    async with connected() as rig:
+        assert await rig.exchange.check_order(order(SOL_SPOT, Side.BUY, "1")) is None
+        with pytest.raises(VenueError) as refused:
+            await rig.exchange.check_order(order(BTC_PERP, Side.SELL, "100"))
+        assert (refused.value.effect, refused.value.venue_code) == (Effect.REJECTED, "110007")

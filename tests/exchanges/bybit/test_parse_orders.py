@@ -4,7 +4,14 @@ from decimal import Decimal
 
 import pytest
 
-from exchanges.bybit.parse_orders import batch_outcomes, cancel_item, fill, order_item, order_state
+from exchanges.bybit.parse_orders import (
+    batch_outcomes,
+    cancel_item,
+    fill,
+    order_item,
+    order_state,
+    pre_check,
+)
 from exchanges.bybit.parse_stream import private_events
 from exchanges.fields import mapping
 from portfolio.core.errors import VenueError
@@ -21,7 +28,8 @@ from portfolio.core.orders import (
     TimeInForce,
     Unknown,
 )
-from tests.exchanges.bybit.payloads import envelope, first
+from portfolio.core.venue_check import VenueCheck
+from tests.exchanges.bybit.payloads import envelope, first, result
 
 PERPETUAL = InstrumentId("bybit:linear:BTCUSDT")
 SPOT = InstrumentId("bybit:spot:BTCUSDT")
@@ -177,3 +185,8 @@ def test_private_frames_become_events_and_other_categories_are_skipped() -> None
     assert (balance.event_market_ns, balance.seen_wire_ns) == (5_000_000, 7)
     with pytest.raises(VenueError, match="topic"):
         private_events({"topic": "dreams", "creationTime": 5, "data": []}, 7)
+
+
+def test_the_rates_of_a_pre_check_are_whole_numbers_of_one_ten_thousandth() -> None:
+    found = pre_check(result("PreCheckOrder"))
+    assert found == VenueCheck(Decimal("0.0030"), Decimal("0.0021"), Decimal("0.0357"), Decimal("0.0294"))
