@@ -251,7 +251,7 @@ def _bad_value(path: Path, text: str, error: ValidationError) -> SettingsError:
     """The first thing that is wrong, in one sentence; the value is not repeated."""
     first: Any = error.errors(include_input=False, include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
-    reason = str(first["msg"]).removeprefix("Value error, ")
+    reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     return SettingsError(
         f"{path}{_line(text, key)}: {key}: {reason}.",
         field=key,

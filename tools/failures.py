@@ -46,7 +46,7 @@ def bad_arguments(name: str, known: tuple[str, ...], error: ValidationError) -> 
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     return failure(
         "bad_input",
-        f"{name}: {field}: {reason}."[:_TEXT_MAX],
+        ": ".join(part for part in (name, field, f"{reason}.") if part)[:_TEXT_MAX],
         field=field,
         next_step="Correct it and call again; nothing was done.",
     )

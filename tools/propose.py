@@ -225,6 +225,12 @@ def _answer(snapshot: DeskSnapshot, proposal: Proposal, allocation: Allocation |
     if row is None:
         summary = "Nothing would change."
         next_step = "Read why each pair was skipped."
+    elif proposal.repeated:
+        summary = (
+            f"This request_id already stands for intent {row.intent.intent_id}, which is {row.status.value}; "
+            "nothing new was stored, whatever this call's targets are."
+        )
+        next_step = NEXT[row.status]
     else:
         count = len(row.intent.targets)
         summary = (

@@ -13,7 +13,10 @@ from portfolio.ports import Recorded
 GENESIS: Final = "0" * 64
 CLASSES: dict[str, type[Any]] = {kind: cls for cls, kind in KINDS.items()}
 #: What to do about a journal that cannot be trusted.
-RESTORE = "Stop the desk, keep the file for inspection, and restore the last backup with `carrydesk restore`."
+RESTORE = (
+    "Stop the desk, keep the file for inspection, and put the last copy that you have of it in its place. "
+    "Nothing was traded."
+)
 
 
 def entry_hash(stream: str, seq: int, fence: int, wire_ns: int, kind: str, body: str, prev: str) -> str:

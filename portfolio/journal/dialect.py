@@ -106,7 +106,7 @@ def _in_our_words(error: BaseException | None, path: str) -> JournalError:
             return JournalError(f"The journal {path} {what}.", next_step=next_step)
     return JournalError(
         f"The journal {path} failed: {error}.",
-        next_step="Nothing of this commit was recorded; run `carrydesk doctor`.",
+        next_step="Nothing of this commit was recorded; check the disk, then start the desk again.",
     )
 
 
@@ -124,6 +124,6 @@ _KNOWN = (
     (
         "SQLITE_IOERR",
         "could not be read or written (I/O error)",
-        "Check the disk; then run `carrydesk doctor`.",
+        "Check the disk, then start the desk again.",
     ),
 )

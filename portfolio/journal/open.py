@@ -94,7 +94,7 @@ def _check_content(connection: Connection, path: str, *, is_new: bool) -> None:
     if not is_new and not inspect(connection).get_table_names():
         raise JournalCorruptError(
             f"The journal {path} is empty: it was truncated, or its creation was interrupted.",
-            next_step="Restore the last backup with `carrydesk restore`; without one, remove the file.",
+            next_step="Put the last copy that you have of it in its place; without one, remove the file.",
         )
 
 

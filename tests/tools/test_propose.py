@@ -47,6 +47,8 @@ async def test_no_change_says_what_came_closest(desk: SampleDesk, agent: Princip
 async def test_a_repeated_request_is_marked(desk: SampleDesk, agent: Principal) -> None:
     result = await propose(desk, agent, kind="changes", targets=[SOL_UP], request_id="again")
     assert result.repeated
+    assert "already stands for intent i7f3a" in result.summary
+    assert "nothing has been traded" not in result.summary  # the intent may be done
 
 
 async def test_ones_own_budget_is_kept(desk: SampleDesk, agent: Principal) -> None:

@@ -148,5 +148,5 @@ def from_text(text: str) -> GuardState:
 def _unreadable(why: str) -> JournalCorruptError:
     return JournalCorruptError(
         f"The saved guard state cannot be read: {why}.",
-        next_step="Run `carrydesk audit verify`, then restore the journal from a backup.",
+        next_step="Keep the journal for inspection, and put the last copy that you have of it in its place.",
     )

@@ -92,7 +92,7 @@ def test_another_program_s_database_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
     bad = tmp_path / "bad.sqlite"
     bad.write_bytes(content)
-    with pytest.raises(JournalCorruptError, match="restore"):
+    with pytest.raises(JournalCorruptError, match="last copy"):
         opened(bad)
     assert bad.read_bytes() == content
 
