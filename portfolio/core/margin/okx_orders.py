@@ -46,17 +46,22 @@ class Held:
     @property
     def high(self) -> Decimal:
         """The position once every buy filled."""
-        return self.quantity + sum((row.quantity for row in self.orders if row.side is Side.BUY), start=ZERO)
+        return self._after(Side.BUY) if self.orders else self.quantity
 
     @property
     def low(self) -> Decimal:
         """The position once every sell filled."""
-        return self.quantity - sum((row.quantity for row in self.orders if row.side is Side.SELL), start=ZERO)
+        return self._after(Side.SELL) if self.orders else self.quantity
 
     @property
     def opening(self) -> Decimal:
         """Position and orders together, whatever their side."""
         return abs(self.quantity) + sum((row.quantity for row in self.orders), start=ZERO)
+
+    def _after(self, side: Side) -> Decimal:
+        return self.quantity + side.sign * sum(
+            (row.quantity for row in self.orders if row.side is side), start=ZERO
+        )
 
 
 def spot_orders(state: MarginState) -> SpotOrders:

@@ -25,7 +25,7 @@ from portfolio.core.errors import MissingDataError, RefusedError
 from portfolio.core.margin.lookups import instrument_of, mark_of, usd_of
 from portfolio.core.margin.okx_account import okx_tables
 from portfolio.core.margin.okx_orders import Held
-from portfolio.core.margin.okx_stress_grid import Scenario, extreme, scenarios, worst
+from portfolio.core.margin.okx_stress_grid import Scenario, scenarios, worst
 from portfolio.core.margin.okx_tables import OkxSizeTier, OkxUnit
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import Coin
@@ -43,16 +43,13 @@ class Contract:
     settle: Coin
     #: USD value of one base coin at mark.
     price_usd: Decimal
+    #: The largest |delta| that open orders can make of it.
+    gross: Decimal
 
     @property
     def delta(self) -> Decimal:
         """Of the position, signed."""
         return self.held.quantity * self.price_usd
-
-    @property
-    def gross(self) -> Decimal:
-        """The largest |delta| that open orders can make of it."""
-        return max(abs(self.held.high), abs(self.held.low)) * self.price_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +62,10 @@ class UnitMargin:
     spot_in_use: Decimal
     #: Of the positions, without spot.
     delta: Decimal
-    #: MR1 of the positions and spot in use, move by move, and the moves that cost most (open orders filled at
-    #: their worst).
-    mr1_scenarios: tuple[Scenario, ...]
+    #: Positions and spot in use, USD at the index, signed; the moves that MR1 tries on them.
+    exposure: Decimal
+    shocks: tuple[Decimal, ...]
+    #: The moves that cost most, open orders filled at their worst.
     mr1_worst: Scenario
     mr6_worst: Scenario
     mr1: Decimal
@@ -75,6 +73,11 @@ class UnitMargin:
     mr6: Decimal
     mr7: Decimal
     mr9: Decimal
+
+    @property
+    def mr1_scenarios(self) -> tuple[Scenario, ...]:
+        """MR1 of the positions and spot in use, move by move."""
+        return scenarios(self.exposure, self.shocks)
 
     @property
     def maintenance_margin(self) -> Decimal:
@@ -114,7 +117,8 @@ def unit_margins(
         price = mark_of(state, row.instrument_id) * usd_of(state, instrument.quote)
         if not extrapolate:
             _require_size(state, row)
-        members.setdefault(instrument.base, []).append(Contract(row, instrument.quote, price))
+        gross = max(abs(row.high), abs(row.low)) * price
+        members.setdefault(instrument.base, []).append(Contract(row, instrument.quote, price, gross))
     return tuple(
         _unit(state, coin, tuple(rows), equity.get(coin, ZERO) - pending.get(coin, ZERO))
         for coin, rows in members.items()
@@ -127,14 +131,14 @@ def _unit(state: MarginState, coin: Coin, contracts: tuple[Contract, ...], spot:
     index = usd_of(state, coin)
     eligible = max(ZERO, min(spot, tables.spot_in_use_max.get(coin, spot)))
     quantity = sum((row.held.quantity for row in contracts), start=ZERO)
-    ends = (
-        quantity,
-        sum((row.held.low for row in contracts), start=ZERO),
-        sum((row.held.high for row in contracts), start=ZERO),
-    )
+    ends = [quantity]
+    if any(row.held.orders for row in contracts):
+        ends.append(sum((row.held.low for row in contracts), start=ZERO))
+        ends.append(sum((row.held.high for row in contracts), start=ZERO))
     exposures = [(end + spot_in_use(end, eligible)) * index for end in ends]
-    mr1_worst = worst([worst(scenarios(one, parameters.shocks)) for one in exposures])
-    mr6_worst = worst([extreme(one, parameters.extreme) for one in exposures])
+    extremes = (-parameters.extreme, parameters.extreme)
+    mr1_worst = min((worst(one, parameters.shocks) for one in exposures), key=lambda row: row.pnl)
+    mr6_worst = min((worst(one, extremes) for one in exposures), key=lambda row: row.pnl)
     gross = sum((row.gross for row in contracts), start=ZERO)
     hedged = hedged_value(contracts)
     return UnitMargin(
@@ -142,7 +146,8 @@ def _unit(state: MarginState, coin: Coin, contracts: tuple[Contract, ...], spot:
         contracts=contracts,
         spot_in_use=spot_in_use(quantity, eligible),
         delta=sum((row.delta for row in contracts), start=ZERO),
-        mr1_scenarios=scenarios(exposures[0], parameters.shocks),
+        exposure=exposures[0],
+        shocks=parameters.shocks,
         mr1_worst=mr1_worst,
         mr6_worst=mr6_worst,
         mr1=mr1_worst.loss,
@@ -163,6 +168,8 @@ def hedged_value(contracts: Sequence[Contract]) -> Decimal:
 
     Every way to take the coins for the long and the short side is tried; a venue has a handful of them.
     """
+    if len(contracts) == 1:
+        return ZERO
     longs: dict[Coin, Decimal] = {}
     shorts: dict[Coin, Decimal] = {}
     for row in contracts:

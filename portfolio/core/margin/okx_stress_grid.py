@@ -36,11 +36,10 @@ def scenarios(exposure: Decimal, moves: Sequence[Decimal]) -> tuple[Scenario, ..
     return tuple(Scenario(move, exposure * move) for move in moves)
 
 
-def worst(rows: Sequence[Scenario]) -> Scenario:
-    """The scenario that loses most, the smallest move among equals; no move where nothing loses."""
-    return min(rows, key=lambda row: (row.pnl, abs(row.move), row.move), default=Scenario(ZERO, ZERO))
-
-
-def extreme(exposure: Decimal, move: Decimal) -> Scenario:
-    """The worse of a fall and a rise by `move`."""
-    return worst(scenarios(exposure, (-move, ZERO, move)))
+def worst(exposure: Decimal, moves: Sequence[Decimal]) -> Scenario:
+    """The scenario that loses most, for a linear exposure an outermost move; no move where none loses."""
+    if exposure and moves:
+        move = min(moves) if exposure > 0 else max(moves)
+        if exposure * move < 0:
+            return Scenario(move, exposure * move)
+    return Scenario(ZERO, ZERO)

@@ -10,7 +10,7 @@ from portfolio.core.margin.okx_multi_currency import ACCOUNT_ASSUMPTIONS
 from portfolio.core.margin.okx_parameters import REDUCTION_TIERS, announced_unit, announced_units
 from portfolio.core.margin.okx_portfolio_margin import ASSUMPTIONS, risk_units, value
 from portfolio.core.margin.okx_risk_units import UnitMargin, size_factor
-from portfolio.core.margin.okx_stress_grid import VOLATILITY_ON_TIES, Scenario, extreme, scenarios, worst
+from portfolio.core.margin.okx_stress_grid import VOLATILITY_ON_TIES, Scenario, scenarios, worst
 from portfolio.core.margin.okx_tables import OkxSizeTier, OkxTables, OkxUnit
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.stress import liquidation_prices
@@ -166,10 +166,13 @@ def test_announced_parameters_go_by_class(coin: str, largest: str, basis: str, r
 
 
 def test_the_worst_scenario_is_the_largest_loss_and_none_where_nothing_loses() -> None:
-    assert worst(scenarios(D(-100), (D("-0.1"), D(0), D("0.1")))) == Scenario(D("0.1"), D(-10))
-    assert worst(()) == Scenario(D(0), D(0))
-    assert extreme(D(0), D("0.5")) == Scenario(D(0), D(0))
-    assert extreme(D(100), D("0.5")).loss == 50
+    moves = (D("-0.1"), D(0), D("0.2"))
+    assert worst(D(-100), moves) == Scenario(D("0.2"), D(-20))
+    assert worst(D(100), moves) == Scenario(D("-0.1"), D(-10))
+    assert worst(D(100), moves).loss == 10
+    nothing = Scenario(D(0), D(0))
+    assert worst(D(0), moves) == worst(D(100), ()) == worst(D(100), (D("0.1"),)) == nothing
+    assert [row.pnl for row in scenarios(D(100), moves)] == [-10, 0, 20]
     assert Scenario(D(1), D(5)).loss == 0
     assert VOLATILITY_ON_TIES == "up"
 
