@@ -19,6 +19,7 @@ from portfolio.core.account import MarginFigures
 from portfolio.core.entries import EntriesThawed, GuardActed, Noted
 from portfolio.core.errors import CarrydeskError
 from portfolio.core.guard.arbiter import acknowledged, decide, planned_health
+from portfolio.core.guard.gap_sample import GapSample
 from portfolio.core.guard.orders import operation_id
 from portfolio.core.guard.values import ActionKind, GuardDecision, PairAction, Rule, Word
 from portfolio.core.guard.veto import EntryFacts, standing_veto
@@ -58,6 +59,9 @@ class GuardStatus:
     venue_figures: MarginFigures | None
     #: |ours - venue| / venue over MM and ECV, the larger, at the last sample; None before the first.
     margin_gap: Decimal | None
+    #: The last samples of it, oldest first, and how many of the newest are over the line in a row.
+    gap_samples: tuple[GapSample, ...]
+    gap_over: int
     #: Who decides reductions now: ours, venue or none.
     basis: str
     held_pairs: tuple[PairId, ...]
@@ -320,6 +324,8 @@ class Guard:
             figures=self._figures,
             venue_figures=None if snapshot is None else snapshot.figures,
             margin_gap=memory.state.gap,
+            gap_samples=memory.state.gap_samples,
+            gap_over=memory.state.gap_over,
             basis="none" if decision is None else decision.basis,
             held_pairs=tuple(sorted(memory.state.held)),
             freezes=self.frozen(),

@@ -104,6 +104,9 @@ class Reports:
             held_pairs=status.held_pairs,
             last_actions=actions,
             heartbeat_age_ns=status.heartbeat_age_ns,
+            gap_samples=status.gap_samples,
+            gap_over=status.gap_over,
+            basis=status.basis,
         )
 
     def _pairs(self, rows: Sequence[IntentRow], legs: dict[PairId, PairLegs]) -> tuple[ArbitragePair, ...]:

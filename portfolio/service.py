@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from portfolio.core.account import AccountSnapshot, MarginFigures
+from portfolio.core.guard.gap_sample import GapSample
 from portfolio.core.intents import SignedApproval
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.state import MarginState
@@ -69,6 +70,12 @@ class GuardReport:
     last_actions: tuple[Recorded, ...]
     #: Age of the guard's last completed loop on the wire clock, integer ns.
     heartbeat_age_ns: int | None
+    #: The last comparisons of ours with the venue's, oldest first.
+    gap_samples: tuple[GapSample, ...] = ()
+    #: How many of the newest samples are over the line in a row; `gap_freeze_samples` of them freeze entries.
+    gap_over: int = 0
+    #: Who decides reductions now: ours, venue or none; None where that is not known.
+    basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

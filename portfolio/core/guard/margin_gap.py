@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.guard.gap_sample import SAMPLES_KEPT, GapSample
 from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import FreezeWanted, GuardInput, PairFacts, Rule, Simulate
 from portfolio.core.limits import GuardLimits
@@ -22,27 +23,18 @@ _INPUTS = frozenset({"prices", "tables"})
 
 def margin_gap(ours: MarginFigures, venue: MarginFigures) -> Decimal:
     """The larger relative difference of maintenance margin and ECV, a fraction of the venue's figure."""
-    return max(
-        _relative(ours.maintenance_margin, venue.maintenance_margin),
-        _relative(ours.adjusted_equity, venue.adjusted_equity),
-    )
-
-
-def _relative(ours: Decimal, venue: Decimal) -> Decimal:
-    if ours == venue:
-        return ZERO
-    # Something against nothing is a gap of the whole.
-    return ONE if venue == 0 else abs(ours - venue) / abs(venue)
+    return GapSample(0, ours, venue).gap
 
 
 def sampled(state: GuardState, inp: GuardInput) -> GuardState:
     """The state with this tick's sample, if the venue's totals are new and ours are of the same prices."""
     if not inp.venue_is_new or inp.venue is None or inp.ours is None or _INPUTS & set(inp.stale):
         return state
-    gap = margin_gap(inp.ours, inp.venue)
-    if gap > inp.limits.guard.gap_freeze:
-        return replace(state, gap=gap, gap_over=state.gap_over + 1, gap_within=0)
-    return replace(state, gap=gap, gap_over=0, gap_within=state.gap_within + 1)
+    sample = GapSample(inp.now_wire_ns, inp.ours, inp.venue)
+    state = replace(state, gap=sample.gap, gap_samples=(*state.gap_samples, sample)[-SAMPLES_KEPT:])
+    if sample.gap > inp.limits.guard.gap_freeze:
+        return replace(state, gap_over=state.gap_over + 1, gap_within=0)
+    return replace(state, gap_over=0, gap_within=state.gap_within + 1)
 
 
 def gap_freeze(state: GuardState, limits: GuardLimits) -> FreezeWanted | None:

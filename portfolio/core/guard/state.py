@@ -11,6 +11,7 @@ from typing import Any
 
 from portfolio.core.decimals import ZERO, parse, plain
 from portfolio.core.errors import JournalCorruptError, NumberError
+from portfolio.core.guard.gap_sample import GapSample
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import Coin, PairId
 
@@ -54,6 +55,8 @@ class GuardState:
     gap: Decimal | None = None
     gap_over: int = 0
     gap_within: int = 0
+    #: The last samples, oldest first, at most SAMPLES_KEPT; a restart begins anew.
+    gap_samples: tuple[GapSample, ...] = ()
     #: Since when inputs are stale, holdings unexplained, and pairs short of an unexplained part of a leg.
     stale_since: int | None = None
     orphan_since: Mapping[str, int] = field(default_factory=dict)

@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import pytest
 
+from portfolio.core.guard.gap_sample import SAMPLES_KEPT
 from portfolio.core.guard.margin_gap import basis, gap_freeze, margin_gap, proportional, sampled
 from portfolio.core.guard.state import GuardState
 from portfolio.core.limits import SECOND_NS, GuardLimits
@@ -101,3 +102,66 @@ def test_an_empty_book_cannot_shrink() -> None:
 def test_an_old_venue_figure_is_not_fresh(age: int | None) -> None:
     assert not replace(tick(), venue_age_ns=age).venue_fresh
     assert not replace(tick(), account_age_ns=age).account_fresh
+
+
+def test_the_last_samples_are_kept_with_both_figures_and_older_ones_go() -> None:
+    state = GuardState()
+    for number in range(SAMPLES_KEPT + 5):
+        inp = tick(ours=figures(10_100, ecv=99_000), venue=figures(10_000), venue_is_new=True)
+        state = sampled(state, replace(inp, now_wire_ns=number))
+    assert [row.wire_ns for row in state.gap_samples] == list(range(5, SAMPLES_KEPT + 5))
+    last = state.gap_samples[-1]
+    assert (last.maintenance, last.equity, last.gap) == (Decimal("0.01"), Decimal("0.01"), Decimal("0.01"))
+    assert last.venue == figures(10_000)
+
+
+@pytest.mark.parametrize(
+    ("mm", "ecv", "over"),
+    [
+        # Exactly 1 % is not over it; a cent more of either is, on either side.
+        (10_100, 100_000, False),
+        ("10_100.01", 100_000, True),
+        ("9_899.99", 100_000, True),
+        (10_000, 101_000, False),
+        (10_000, "101_000.01", True),
+        (10_000, "98_999.99", True),
+    ],
+)
+def test_one_percent_of_the_venues_mm_or_ecv_is_the_line_that_freezes(
+    mm: str | int, ecv: str | int, over: bool
+) -> None:
+    apart = tick(ours=figures(mm, ecv=ecv), venue=figures(10_000), venue_is_new=True)
+    state = GuardState()
+    for _ in range(2):
+        state = sampled(state, apart)
+        assert gap_freeze(state, LIMITS) is None
+    state = sampled(state, apart)
+    assert (gap_freeze(state, LIMITS) is not None) is over
+    assert state.gap_over == (3 if over else 0)
+
+
+@pytest.mark.parametrize(
+    ("mm", "ecv", "name"),
+    [
+        # Over 5 % a bug of ours must not sell the book, whether it shows in MM or in ECV.
+        (21_000, 100_000, "ours"),
+        ("21_000.01", 100_000, "venue"),
+        (20_000, 95_000, "ours"),
+        (20_000, "94_999.99", "venue"),
+    ],
+)
+def test_five_percent_is_the_line_beyond_which_the_venue_decides(
+    mm: str | int, ecv: str | int, name: str
+) -> None:
+    pairs = book(facts("SOL"))
+    inp = tick(facts("SOL"), ours=figures(mm, ecv=ecv), venue=figures(20_000), venue_is_new=True)
+    state = sampled(GuardState(), inp)
+    assert basis(inp, state, shrinking(pairs, figures(mm, ecv=ecv))).name == name
+    # The line that freezes is passed either way, but one sample alone freezes nothing.
+    assert gap_freeze(state, LIMITS) is None
+
+
+def test_only_mm_and_ecv_are_compared_and_never_with_one_another() -> None:
+    ours, venue = figures(10_000, im=50_000), figures(10_000, im=10_000)
+    assert margin_gap(ours, venue) == 0
+    assert margin_gap(figures(10_000, ecv=10_000), figures(10_000, ecv=10_000)) == 0
