@@ -66,9 +66,9 @@ async def run_desk(settings: Settings, environment: Mapping[str, str]) -> None:
     home = Home(settings.home)
     access = venue_access(settings, environment)
     verifier = PinnedVerifier(load_operator_key(home.operator_file))
-    heartbeat = Heartbeat(home.heartbeat_file)
     path = journal_path(settings)
     with lock_file(path):
+        heartbeat = Heartbeat(home.heartbeat_file)  # under the lock: opening it wipes the last beat
         async with AsyncExitStack() as stack:
             runner = await stack.enter_async_context(ThreadRunner())
             offload = await stack.enter_async_context(ThreadRunner())

@@ -10,7 +10,8 @@ from portfolio.core.errors import JournalError, SettingsError
 from portfolio.desk import hash_token
 from portfolio.journal.lock import lock_file
 from server.desk import journal_path, run_desk
-from server.home import Home, token_hash
+from server.heartbeat import Heartbeat, heartbeat_age_ns
+from server.home import Home, prepare, token_hash
 from tests.server.test_venue_access import SECRETS, settings
 
 
@@ -23,8 +24,12 @@ def test_without_the_operators_key_there_is_no_desk(tmp_path: Path) -> None:
 def test_a_second_desk_on_the_account_is_refused_before_it_touches_the_venue(tmp_path: Path) -> None:
     found = settings(tmp_path, "testnet")
     save_operator_key(create_operator_key("correct horse", scrypt_n=2), Home(tmp_path).operator_file)
+    prepare(Home(tmp_path))
+    Heartbeat(Home(tmp_path).heartbeat_file).beat()
     with lock_file(journal_path(found)), pytest.raises(JournalError, match="Another desk"):
         anyio.run(run_desk, found, SECRETS)
+    # Wiped, it would look to the supervisor as if the first desk had died.
+    assert heartbeat_age_ns(Home(tmp_path).heartbeat_file) is not None
 
 
 def test_each_mode_and_account_has_a_journal_of_its_own(tmp_path: Path) -> None:
