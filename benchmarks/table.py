@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-_SPREAD = ("n", "p50", "p95", "p99", "max")
+_SPREAD = ("n", "min", "p50", "p95", "p99", "max")
 
 
 def lines(result: Mapping[str, object], prefix: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from benchmarks.stack import running
 from benchmarks.table import lines
 from portfolio.core.margin.bybit_uta import value
 
-SPREAD = {"n", "p50", "p95", "p99", "max"}
+SPREAD = {"n", "min", "p50", "p95", "p99", "max"}
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def check(result: Result, *promised: str) -> None:
 
 
 def test_percentiles_are_samples_by_nearest_rank() -> None:
-    assert spread([3, 1, 2]) == {"n": 3, "p50": 2, "p95": 3, "p99": 3, "max": 3}
+    assert spread([3, 1, 2]) == {"n": 3, "min": 1, "p50": 2, "p95": 3, "p99": 3, "max": 3}
     hundred = spread(list(range(1, 201)))
     assert (hundred["p50"], hundred["p95"], hundred["p99"]) == (100, 190, 198)
 
