@@ -14,7 +14,7 @@ from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.apply import Fee, trade
 from portfolio.core.margin.lookups import instrument_of
 from portfolio.core.margin.pairing import add_deltas, deltas_to, leg_price_usd
-from portfolio.core.margin.results import Breach, PairMargin
+from portfolio.core.margin.results import Breach, MarginShare, PairMargin
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.valuation import MarginRule, Valuation
 from portfolio.core.names import Narrative, PairId
@@ -41,14 +41,19 @@ def without(state: MarginState, pairs: Collection[PairSpec], legs: Legs) -> Marg
 
 
 def pair_margins(
-    rule: MarginRule, state: MarginState, valuation: Valuation, pairs: Pairs, legs: Legs
+    rule: MarginRule,
+    state: MarginState,
+    valuation: Valuation,
+    pairs: Pairs,
+    legs: Legs,
+    averages: Mapping[PairId, MarginShare],
 ) -> tuple[PairMargin, ...]:
-    """What each pair adds; zeros for a flat one. `valuation` is that of `state`."""
+    """What each pair adds; zeros for a flat one. `valuation` and `averages` are those of `state`."""
     rows = []
     for pair_id, pair in pairs.items():
         size = size_of(legs[pair_id])
         if size == 0:
-            rows.append(PairMargin(pair_id, ZERO, ZERO, ZERO, ZERO, ZERO))
+            rows.append(PairMargin(pair_id, ZERO, ZERO, ZERO, ZERO, ZERO, averages[pair_id]))
             continue
         rest = rule(without(state, (pair,), legs), extrapolate=True)
         with_it, without_it = valuation.figures, rest.figures
@@ -60,6 +65,7 @@ def pair_margins(
                 initial_margin=with_it.initial_margin - without_it.initial_margin,
                 maintenance_margin=with_it.maintenance_margin - without_it.maintenance_margin,
                 haircut_usd=valuation.haircut_usd - rest.haircut_usd,
+                average=averages[pair_id],
             )
         )
     return tuple(rows)

@@ -9,13 +9,15 @@ difference. Digits are only spent where they are needed; parts of real accounts 
 """
 
 from collections.abc import Iterable
-from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from functools import reduce
 
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import NumberError
 
 _EXACT = Context(prec=1000, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+
+_ROUNDING = Context(prec=1000, traps=[InvalidOperation])
 
 
 def exact_sum(parts: Iterable[Decimal]) -> Decimal:
@@ -39,6 +41,18 @@ def exact_change(total: Decimal, before: Decimal, after: Decimal) -> Decimal:
     try:
         return _EXACT.add(total, _EXACT.subtract(after, before))
     except (Inexact, InvalidOperation) as error:
+        raise _apart() from error
+
+
+def half_even(value: Decimal, step: Decimal) -> Decimal:
+    """The multiple of `step` (a power of ten) nearest to `value`, ties to the even one, however large.
+
+    Raises:
+        NumberError: it is not finite, or has more than a thousand digits.
+    """
+    try:
+        return value.quantize(step, ROUND_HALF_EVEN, _ROUNDING)
+    except InvalidOperation as error:
         raise _apart() from error
 
 

@@ -47,6 +47,21 @@ class StressResult:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginShare:
+    """An average part of the account, USD; parts add up to the account exactly (see `shares`)."""
+
+    #: Margins of borrowing are in both.
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    #: Collateral value that ratios take away.
+    haircut_usd: Decimal
+    #: ECV: of a pair what it costs (<= 0 where haircuts are), of the treasury everything else.
+    adjusted_equity: Decimal
+    #: What is owed, at index prices.
+    borrowed_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class PairMargin:
     """What one pair adds to the account: the account with it minus the account without it, USD."""
 
@@ -59,6 +74,8 @@ class PairMargin:
     maintenance_margin: Decimal
     #: ECV that ratios take away because of the pair.
     haircut_usd: Decimal
+    #: What it bears when everybody bears the average; with all other pairs and the treasury, the account.
+    average: MarginShare
 
     @property
     def total_usd(self) -> Decimal:
@@ -77,6 +94,8 @@ class Simulation:
     legs: Mapping[PairId, PairLegs]
     #: After the change, in the order of the pairs given.
     pairs: tuple[PairMargin, ...]
+    #: After the change, the average share of what no pair holds, open orders among it.
+    treasury: MarginShare
     #: After the change, worst health first.
     stresses: tuple[StressResult, ...]
     #: Every line that the state after violates.

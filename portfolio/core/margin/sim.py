@@ -36,6 +36,7 @@ from portfolio.core.margin.pairing import (
     pair_of,
 )
 from portfolio.core.margin.results import Breach, Cut, Headroom, Lines, Simulation, StressResult
+from portfolio.core.margin.shares import average_shares
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, exposed_coins, standard_scenarios, stressed
 from portfolio.core.margin.tiers import position_tiers
@@ -132,12 +133,14 @@ class MarginSim:
             grown |= {f"pair_share:{row.pair_id}" for row in growing}
             breaches += caps
             blocked += [row.limit for row in caps if row.limit in grown]
+        shares = average_shares(after, valuation, pairs, held)
         return Simulation(
             before=self.rule(state, extrapolate=True).figures,
             after=valuation.figures,
             state=after,
             legs=held,
-            pairs=pair_margins(self.rule, after, valuation, pairs, held),
+            pairs=pair_margins(self.rule, after, valuation, pairs, held, shares.pairs),
+            treasury=shares.treasury,
             stresses=tuple(sorted(results, key=lambda row: row.figures.health_score)),
             breaches=tuple(breaches),
             allowed=not blocked,

@@ -14,7 +14,7 @@ from portfolio.core.instrument import InstrumentKind
 from portfolio.core.margin.apply import trade
 from portfolio.core.margin.bybit_live import BybitLive
 from portfolio.core.margin.bybit_uta import value
-from portfolio.core.margin.exact import exact_change, exact_sum
+from portfolio.core.margin.exact import exact_change, exact_sum, half_even
 from portfolio.core.margin.incremental import LiveMargin
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import InstrumentId
@@ -232,6 +232,15 @@ def test_amounts_too_far_apart_or_not_finite_are_an_error_not_a_rounding() -> No
         exact_change(D("1e600"), D(0), D("1e-600"))
     with pytest.raises(NumberError):
         exact_sum([D("Infinity"), D("-Infinity")])
+    with pytest.raises(NumberError):
+        exact_change(D("Infinity"), D("Infinity"), D(0))
+    with pytest.raises(NumberError):
+        half_even(D("1e999"), D("1e-8"))
+    assert [str(half_even(D(text), D("0.1"))) for text in ("0.25", "-0.35", "1e30")] == [
+        "0.2",
+        "-0.4",
+        "1" + "0" * 30 + ".0",
+    ]
 
 
 @settings(max_examples=100)
