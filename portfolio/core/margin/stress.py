@@ -8,7 +8,7 @@ Stable coins do not move: perpetuals are quoted in them, and their depeg is a ru
 of open orders stay where they are. Every account is stressed alone and without transfers.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -31,11 +31,14 @@ RATIO_SHIFT = Decimal("-0.05")
 DEPEG = Decimal("-0.05")
 
 #: A price is never stressed below this share of itself, whatever the beta.
-_FACTOR_MIN = Decimal("0.01")
+FACTOR_MIN = Decimal("0.01")
 _FACTOR_MAX = Decimal(10)
 #: Search for a liquidation price: each step moves the price by this much, then bisection closes in.
-_SCAN_STEP = Decimal("1.1")
+ABOVE = Decimal("1.1")
+BELOW = ONE / ABOVE
 _BISECTIONS = 24
+#: Bisections that are prepared at once: 2^5 - 1 factors.
+_PREPARED = 5
 _NO_BETAS: Mapping[Coin, Decimal] = MappingProxyType({})
 _NO_TOKENS: Mapping[Coin, Coin] = MappingProxyType({})
 
@@ -58,9 +61,7 @@ def market_factors(
 ) -> dict[Coin, Decimal]:
     """Factors of a joint move (a fraction) with each coin's beta, 1 where none is given; no stable coins."""
     return {
-        coin: max(_FACTOR_MIN, ONE + move * betas.get(coin, ONE))
-        for coin in coins
-        if coin not in STABLE_COINS
+        coin: max(FACTOR_MIN, ONE + move * betas.get(coin, ONE)) for coin in coins if coin not in STABLE_COINS
     }
 
 
@@ -203,30 +204,63 @@ def liquidation_factors(
 
     Coins that `betas` does not name keep their price. (1, 1) when the account is liquidated already.
     """
+    dead = liquidated(rule, state, betas, line)
+    if dead(ONE):
+        return ONE, ONE
+    below, above = bracket(dead, BELOW), bracket(dead, ABOVE)
+    return below and below[0], above and above[0]
+
+
+def liquidated(
+    rule: MarginRule, state: MarginState, betas: Mapping[Coin, Decimal], line: Decimal
+) -> Callable[[Decimal], bool]:
+    """Whether the account is liquidated when a coin with beta 1 moves by a factor, by the exact rule."""
 
     def dead(factor: Decimal) -> bool:
         move = factor - ONE
-        factors = {coin: max(_FACTOR_MIN, ONE + move * beta) for coin, beta in betas.items()}
+        factors = {coin: max(FACTOR_MIN, ONE + move * beta) for coin, beta in betas.items()}
         figures = rule(stressed(state, Scenario("search", factors)), extrapolate=True).figures
         margin, ecv = figures.maintenance_margin, figures.adjusted_equity
         return margin * line >= ecv and (margin, ecv) != (ZERO, ZERO)
 
-    if dead(ONE):
-        return ONE, ONE
-    return _crossing(dead, ONE / _SCAN_STEP), _crossing(dead, _SCAN_STEP)
+    return dead
 
 
-def _crossing(dead: Callable[[Decimal], bool], step: Decimal) -> Decimal | None:
-    """The last factor that lives, going from 1 by `step` at a time; None when all live."""
-    alive, end = ONE, step
-    while not dead(end):
-        alive, end = end, end * step
-        if not ONE / _FACTOR_MAX <= end <= _FACTOR_MAX:
-            return None
-    for _ in range(_BISECTIONS):
+def _unprepared(_: Sequence[Decimal]) -> None:
+    """Who answers one by one needs no warning."""
+
+
+def bracket(
+    dead: Callable[[Decimal], bool],
+    step: Decimal,
+    prepare: Callable[[Sequence[Decimal]], None] = _unprepared,
+) -> tuple[Decimal, Decimal] | None:
+    """The last factor that lives and the first that does not, going from 1 by `step`; None when all live.
+
+    `prepare` is told beforehand which factors `dead` may be asked next.
+    """
+    ladder = [step]
+    while ONE / _FACTOR_MAX <= ladder[-1] * step <= _FACTOR_MAX:
+        ladder.append(ladder[-1] * step)
+    prepare(ladder)
+    found = next((number for number, factor in enumerate(ladder) if dead(factor)), None)
+    if found is None:
+        return None
+    alive, end = ladder[found - 1] if found else ONE, ladder[found]
+    for number in range(_BISECTIONS):
+        if number % _PREPARED == 0:
+            prepare(_middles(alive, end, _PREPARED))
         middle = (alive + end) / 2
         if dead(middle):
             end = middle
         else:
             alive = middle
-    return alive
+    return alive, end
+
+
+def _middles(alive: Decimal, end: Decimal, depth: int) -> list[Decimal]:
+    """Every factor that the next bisections can ask for."""
+    if not depth:
+        return []
+    middle = (alive + end) / 2
+    return [middle, *_middles(alive, middle, depth - 1), *_middles(middle, end, depth - 1)]
