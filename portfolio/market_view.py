@@ -32,23 +32,22 @@ class MarketView:
         self._gap_wire_ns = _NEVER
 
     def apply(self, event: Quote | Mark | CoinPrice | FundingOutlook) -> None:
-        """Take in one price."""
+        """Take in one price, unless a later one is known: streams may overtake each other."""
         match event:
             case Quote():
-                self._quotes[event.instrument_id] = event
+                _newer(self._quotes, event.instrument_id, event)
             case Mark():
-                self._marks[event.instrument_id] = event
+                _newer(self._marks, event.instrument_id, event)
             case CoinPrice():
-                self._coins[event.coin] = event
+                _newer(self._coins, event.coin, event)
             case FundingOutlook():
-                self._funding[event.instrument_id] = event
+                _newer(self._funding, event.instrument_id, event)
 
     def load(self, market: MarketSnapshot) -> None:
         """Take in every price of one read."""
-        self._quotes.update((quote.instrument_id, quote) for quote in market.quotes)
-        self._marks.update((mark.instrument_id, mark) for mark in market.marks)
-        self._coins.update((price.coin, price) for price in market.coins)
-        self._funding.update((outlook.instrument_id, outlook) for outlook in market.funding)
+        for group in (market.quotes, market.marks, market.coins, market.funding):
+            for event in group:
+                self.apply(event)
 
     def doubt(self, wire_ns: int) -> None:
         """A public stream had a gap: prices seen until then have no age any more."""
@@ -144,6 +143,17 @@ class MarketView:
         if price is None or price.seen_wire_ns <= self._gap_wire_ns:
             return None
         return price.seen_wire_ns
+
+
+K = TypeVar("K")
+P = TypeVar("P", Quote, Mark, CoinPrice, FundingOutlook)
+
+
+def _newer(known: dict[K, P], key: K, event: P) -> None:
+    """Keep the one that the venue says is later; of the same moment, the one that came later."""
+    old = known.get(key)
+    if old is None or event.event_market_ns >= old.event_market_ns:
+        known[key] = event
 
 
 def _present(value: V | None, field: str, name: str) -> V:

@@ -297,8 +297,8 @@ class Journal(Protocol):
         """The intent that this token proposed under this request id."""
         ...
 
-    def intents(self, *, open_only: bool = False) -> tuple[IntentRow, ...]:
-        """Intents, newest first."""
+    def intents(self, *, open_only: bool = False, limit: int | None = None) -> tuple[IntentRow, ...]:
+        """Intents, newest first, at most `limit` of them."""
         ...
 
     def freezes(self) -> tuple[Freeze, ...]:

@@ -23,6 +23,7 @@ from portfolio.view import AccountView
 HISTORY_DAYS = 45
 #: A cached history is read again after this long on the market clock even if no settlement was expected.
 _REFRESH_MARKET_NS = 8 * 3_600_000_000_000
+_RETRY_SECONDS = 1.0
 _SCORE_DIGITS = Decimal("0.000001")
 
 
@@ -122,6 +123,6 @@ class Ranking:
                 self.failed = None
             except CarrydeskError as error:
                 self.failed = str(error)
-            await anyio.sleep(
-                self._interval_seconds if self.failed is None else min(5.0, self._interval_seconds)
-            )
+            # Right after a start the inputs arrive within seconds; the guard ranks by these scores.
+            pause = self._interval_seconds if self.failed is None else _RETRY_SECONDS
+            await anyio.sleep(min(pause, self._interval_seconds))

@@ -56,7 +56,8 @@ class Reports:
         Raises:
             MissingDataError: the account was never read, so there is nothing to show.
         """
-        rows = await self._runner.run(self._journal.intents)
+        rows = await self._runner.run(lambda: self._journal.intents(open_only=True))
+        recent = await self._runner.run(lambda: self._journal.intents(limit=INTENTS_SHOWN))
         actions = await self._runner.run(lambda: self._journal.guard_actions(ACTIONS_SHOWN))
         freezes = await self._runner.run(self._journal.freezes)
         halted = await self._runner.run(self._journal.halted)
@@ -66,7 +67,7 @@ class Reports:
             state = view.margin_state()
         except MissingDataError:
             state = None
-        shown = sorted(rows, key=lambda row: row.status.final)[:INTENTS_SHOWN]
+        shown = [*rows, *(row for row in recent if row.status.final)][:INTENTS_SHOWN]
         ages = view.ages()
         legs = {pair_id: view.legs(pair_id) for pair_id in view.pairs}
         perpetuals = [i for i, row in view.instruments.items() if row.kind is InstrumentKind.PERPETUAL]
@@ -91,6 +92,8 @@ class Reports:
             intents=tuple(shown),
             limits=self._limits,
             recovered=recovered,
+            tables_changed=view.tables_changed,
+            uncounted=view.uncounted(),
         )
 
     def guard(self, actions: tuple[Recorded, ...]) -> GuardReport:

@@ -178,13 +178,13 @@ class SqlJournal:
             intent_id = self._store.get(rows.REQUESTS, (proposed_by, request_id))
         return None if intent_id is None else self.intent(IntentId(intent_id))
 
-    def intents(self, *, open_only: bool = False) -> tuple[IntentRow, ...]:
-        """Intents, newest first."""
+    def intents(self, *, open_only: bool = False, limit: int | None = None) -> tuple[IntentRow, ...]:
+        """Intents, newest first, at most `limit` of them."""
         if open_only:
             found = sorted(self._store.mirrored(rows.INTENTS).values(), key=lambda stored: -stored.seq)
-            return tuple(one.row for one in found)
+            return tuple(one.row for one in found[:limit])
         with self._translating():
-            return tuple(one.row for one in reversed(self._store.query(rows.INTENTS).values()))
+            return tuple(one.row for one in self._store.newest(rows.INTENTS, limit))
 
     def freezes(self) -> tuple[Freeze, ...]:
         """Standing freezes, oldest first."""

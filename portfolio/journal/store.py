@@ -129,6 +129,13 @@ class Store:
         rows: Sequence[Any] = self._connection.execute(statement).mappings().all()
         return {projection.key_of(row): _decoded(projection, row) for row in rows}
 
+    def newest(self, projection: Projection[V], limit: int | None) -> list[V]:
+        """Committed rows, the newest first, at most `limit` of them."""
+        table = projection.table
+        statement = select(table).where(table.c.stream == self._stream).order_by(table.c.seq.desc())
+        found = self._connection.execute(statement.limit(limit)).mappings().all()
+        return [_decoded(projection, row) for row in found]
+
     def of_operation(self, projection: Projection[V], intent_id: str) -> Mapping[Key, V]:
         """Rows of one intent or guard operation, in the order of their entries."""
         where = (projection.table.name, intent_id)

@@ -128,3 +128,9 @@ def test_intents_come_newest_first() -> None:
     journal = after(proposed("b"), proposed("a"), proposed("c"), moved(PROPOSED, REQUESTED, "b"))
     assert [row.intent.intent_id for row in journal.intents()] == ["c", "a", "b"]
     assert [row.intent.intent_id for row in journal.intents(open_only=True)] == ["c", "a", "b"]
+
+
+def test_no_more_intents_come_than_asked_for() -> None:
+    journal = after(proposed("b"), proposed("a"), proposed("c"))
+    assert [row.intent.intent_id for row in journal.intents(limit=2)] == ["c", "a"]
+    assert [row.intent.intent_id for row in journal.intents(open_only=True, limit=1)] == ["c"]
