@@ -168,7 +168,7 @@ class MemoryExchange:
         return found.rates
 
     async def find(self, client_order_id: ClientOrderId, instrument_id: InstrumentId) -> FindResult:
-        """An order younger than the visibility lag may look absent: what is said covers older sends only."""
+        """An order younger than the visibility lag may look absent: whoever asks allows for it."""
         try:
             await self._read()
         except VenueError as failed:
@@ -177,7 +177,7 @@ class MemoryExchange:
         order = self.core.order(instrument_id, order_link_id=client_order_id)
         lag = self._options.visibility_lag_ns
         if order is None or now - self._accepted_ns.get(client_order_id, now - lag) < lag:
-            return Absent(covered_until_wire_ns=now - self._traits.visibility_lag_ns)
+            return Absent(covered_until_wire_ns=now)
         fills = (
             domain.fill_of(row)
             for row in self.core.executions(order.created_ns)

@@ -175,8 +175,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Open orders, history and fills lack the id; true for sends up to `covered_until_wire_ns`."""
+    """Open orders, history and fills lacked the id when they were read.
 
+    It says nothing of orders that arrived within the venue's visibility lag before that: whoever reads it
+    adds the lag (and the clock difference) to the order's deadline.
+    """
+
+    #: When the first of them was read, wire clock.
     covered_until_wire_ns: int
 
 
