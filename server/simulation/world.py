@@ -12,38 +12,36 @@ import anyio
 from exchanges.memory import MemoryExchange, MemoryOptions
 from exchanges.paper.config import VenueConfig
 from exchanges.paper.core import VenueCore
-from exchanges.paper.faults import FaultPlan
+from exchanges.paper.faults import FaultPlan, RequestFault
 from exchanges.paper.synthetic import SyntheticReplay
+from exchanges.paper.windows import Window
 from portfolio.approvals import OperatorKey, PinnedVerifier
 from portfolio.assembly import Assembly, Surroundings
 from portfolio.clocks import LoopClocks
 from portfolio.core.errors import CarrydeskError
-from portfolio.core.instrument import Instrument
-from portfolio.core.limits import HOUR_NS, SECOND_NS, RiskLimits
+from portfolio.core.limits import HOUR_NS, SECOND_NS
 from portfolio.core.names import AccountId, Coin
-from portfolio.core.orders import OrderRequest, Outcome, Rejected
+from portfolio.core.orders import Accepted, OrderClass, OrderRequest, Outcome, Rejected
 from portfolio.core.risk import LeveragePolicy
-from portfolio.core.universe import carry_pairs
 from portfolio.journal.open import open_journal
 from portfolio.journal.sql import SqlJournal
-from portfolio.operations import MoveMode
 from portfolio.runner import InlineRunner
-from server.simulation.lifeline import Killed, Lifeline, mortal
+from server.simulation.lifeline import Death, Killed, Lifeline, mortal
+from server.simulation.weather import START_NS, Weather, pairs_of
+
+__all__ = ["ACCOUNT", "EQUITY_USDT", "MODE", "START_NS", "WatchedVenue", "World"]
 
 ACCOUNT = AccountId("bybit:main")
 MODE = "paper"
 UID = "20000001"
-#: 2025-01-01T00:37Z, away from a settlement; episodes shift it.
-START_NS = (1_735_689_600 + 37 * 60) * SECOND_NS
 #: What scores need behind, and what the longest episode needs ahead.
 HISTORY_HOURS = 40 * 24
 FUTURE_HOURS = 24
 EQUITY_USDT = Decimal(100_000)
 COINS = tuple(Coin(name) for name in ("BTC", "ETH", "SOL", "XRP"))
-#: Makes the fault plan of a venue that lists these instruments.
-Planner = Callable[[tuple[Instrument, ...]], FaultPlan]
 #: The venue's words for an id that it has seen before, by kind.
 DUPLICATE_CODES = frozenset({"110072", "170141"})
+TOO_MANY_CODE = "10006"
 
 
 class WatchedVenue(MemoryExchange):
@@ -55,6 +53,9 @@ class WatchedVenue(MemoryExchange):
         super().__init__(core, clocks, faults=faults, options=options)
         self.on_moved: Callable[[], None] = lambda: None
         self.on_duplicate: Callable[[str], None] = lambda client_order_id: None
+        self.on_entered: Callable[[OrderRequest], None] = lambda order: None
+        self.on_limited: Callable[[str], None] = lambda limit: None
+        self._muddled_until_ns = 0
 
     def pump(self) -> None:
         """Move, then show."""
@@ -69,52 +70,87 @@ class WatchedVenue(MemoryExchange):
                 self.on_duplicate(order.client_order_id)
         return outcomes
 
+    @property
+    def reachable(self) -> bool:
+        """The streams are up and the data has not ended."""
+        return not self._listeners.down and not self.core.ended
+
+    def _place_one(self, order: OrderRequest, fault: RequestFault | None) -> Outcome:
+        outcome = super()._place_one(order, fault)
+        if order.order_class is OrderClass.ENTRY and isinstance(outcome, Accepted):
+            self.on_entered(order)
+        return outcome
+
+    async def _write(
+        self,
+        count: int,
+        deadline_wire_ns: int,
+        arrive: Callable[[RequestFault | None], tuple[Outcome, ...]],
+        window: Window,
+    ) -> tuple[Outcome, ...]:
+        """A full window is reported; a planned fault, which says the same, does not arrive.
+
+        Not while a late request may come between: nobody can know when it counts.
+        """
+        if self.faults.request(self._writes + 1) is RequestFault.LATE:
+            self._muddled_until_ns = deadline_wire_ns + SECOND_NS
+
+        def watched(fault: RequestFault | None) -> tuple[Outcome, ...]:
+            outcomes = arrive(fault)
+            muddled = self._clocks.wire_ns() <= self._muddled_until_ns
+            limited = any(isinstance(one, Rejected) and one.venue_code == TOO_MANY_CODE for one in outcomes)
+            if limited and not muddled:
+                self.on_limited(window.limit.name)
+            return outcomes
+
+        return await super()._write(count, deadline_wire_ns, watched, window)
+
+
+class ShortReplay(SyntheticReplay):
+    """Data that may end in the middle of an hour."""
+
+    def stop(self, end_ns: int) -> None:
+        """Nothing is known from here on."""
+        self._end_ns = end_ns
+
 
 class World:
     """What outlives every desk."""
 
-    def __init__(
-        self,
-        *,
-        seed: int,
-        plan: Planner,
-        latency_ns: int,
-        market_speed: int,
-        start_market_ns: int = START_NS,
-    ) -> None:
-        self.clocks = LoopClocks(start_wire_ns=START_NS, start_market_ns=start_market_ns, speed=market_speed)
-        config = VenueConfig(
-            uid=UID, start_ns=start_market_ns, balances={Coin("USDT"): EQUITY_USDT}, coins=COINS
-        )
+    def __init__(self, *, seed: int, weather: Weather) -> None:
+        self.weather = weather
+        start_ns = weather.start_market_ns
+        self.clocks = LoopClocks(start_wire_ns=START_NS, start_market_ns=start_ns, speed=weather.speed)
+        config = VenueConfig(uid=UID, start_ns=start_ns, balances={Coin("USDT"): EQUITY_USDT}, coins=COINS)
         past = HISTORY_HOURS * HOUR_NS
-        replay = SyntheticReplay(
-            seed=seed, start_ns=start_market_ns - past, hours=HISTORY_HOURS + FUTURE_HOURS
-        )
+        replay = ShortReplay(seed=seed, start_ns=start_ns - past, hours=HISTORY_HOURS + FUTURE_HOURS)
+        replay.stop(start_ns + weather.future_ns)
         options = MemoryOptions(
-            latency_ns=latency_ns,
+            latency_ns=weather.latency_ns,
             visibility_lag_ns=SECOND_NS // 2,
             quotes_every_ns=SECOND_NS // 2,
-            market_speed=Decimal(market_speed),
+            market_speed=Decimal(weather.speed),
         )
         core = VenueCore(config, replay, seed=seed)
-        self.venue = WatchedVenue(core, self.clocks, plan(core.instruments()), options)
+        self.venue = WatchedVenue(core, self.clocks, weather.plan(core.instruments()), options)
         self.journal: SqlJournal = open_journal(
             ":memory:", account=ACCOUNT, uid=UID, mode=MODE, wire_ns=START_NS, version="simulation"
         )
         self.instruments = {row.instrument_id: row for row in self.venue.core.instruments()}
-        self.pairs = carry_pairs(self.instruments.values())
-        self.limits = RiskLimits()
+        self.pairs = pairs_of(tuple(self.instruments.values()), weather)
         self.assembly: Assembly | None = None
         #: A desk is up: a naked leg is its business now.
         self.watched = False
+        #: When the desk that is up came up, wire clock.
+        self.up_since_ns = START_NS
 
-    async def live(self, *, key: OperatorKey, crash_at_gate: int | None, move_mode: MoveMode) -> str:
+    async def live(self, *, key: OperatorKey, death: Death | None = None) -> str:
         """One desk from its start to its end, and how it ended: killed, or the error that it gave up on.
 
         Raises:
             BaseExceptionGroup: an error that no desk may die of.
         """
-        lifeline = Lifeline(crash_at_gate=crash_at_gate)
+        lifeline = Lifeline(death=death)
         exchange, journal = mortal(self.venue, self.journal, lifeline)
         assembly = Assembly(
             Surroundings(
@@ -129,10 +165,10 @@ class World:
                 verifier=PinnedVerifier(key),
                 instruments=self.instruments,
                 pairs=self.pairs,
-                limits=self.limits,
+                limits=self.weather.limits,
                 policy=LeveragePolicy(),
                 heartbeat=lambda: None,
-                move_mode=move_mode,
+                move_mode=self.weather.mode,
             )
         )
         try:
@@ -141,6 +177,7 @@ class World:
                     await tasks.start(assembly.run)
                     self.assembly = assembly
                     self.watched = True
+                    self.up_since_ns = self.clocks.wire_ns()
                     await anyio.sleep_forever()
         except BaseExceptionGroup as group:
             rest = group.split(Killed)[1]

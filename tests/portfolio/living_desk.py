@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import anyio
 
-from exchanges.paper.faults import NO_FAULTS
 from portfolio.approvals import sign_approval, unlock
 from portfolio.core.intents import SignedApproval
 from portfolio.core.limits import MINUTE_NS
@@ -15,6 +14,7 @@ from portfolio.operations import MoveMode
 from portfolio.service import Principal, Proposal, ProposalRequest, Scope, WantedTarget
 from server.simulation import deterministic
 from server.simulation.episode import PASSPHRASE, simulated_key
+from server.simulation.weather import Weather
 from server.simulation.world import ACCOUNT, MODE, World
 
 ALL = tuple(scope.value for scope in Scope)
@@ -66,12 +66,12 @@ def with_desk(test: Callable[[Living], Awaitable[None]]) -> None:
     """Run `test` against a desk that is up, in virtual time."""
 
     async def main() -> None:
-        world = World(seed=3, plan=lambda _: NO_FAULTS, latency_ns=10_000_000, market_speed=1)
+        world = World(seed=3, weather=Weather(latency_ns=10_000_000, mode=MoveMode.URGENT))
         async with anyio.create_task_group() as tasks:
             await tasks.start(world.venue.run)
 
             async def live() -> None:
-                await world.live(key=simulated_key(), crash_at_gate=None, move_mode=MoveMode.URGENT)
+                await world.live(key=simulated_key())
 
             tasks.start_soon(live)
             with anyio.fail_after(60):

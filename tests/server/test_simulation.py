@@ -1,23 +1,34 @@
 """The simulation holds on many bad days, repeats itself exactly, and sees each kind of breach."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 
 import anyio
 import pytest
 
-from exchanges.paper.commands import PlaceOrder
-from exchanges.paper.faults import NO_FAULTS
-from portfolio.core.entries import Entry, IntentProposed, OrderPlanned
+from exchanges.paper.commands import PlaceOrder, Shock
+from portfolio.core.entries import (
+    EntriesFrozen,
+    EntriesThawed,
+    Entry,
+    GuardActed,
+    Halted,
+    IntentProposed,
+    Noted,
+    OrderPlanned,
+)
 from portfolio.core.intents import DriftBounds, Intent, Target
 from portfolio.core.limits import SECOND_NS
-from portfolio.core.names import ClientOrderId, InstrumentId, IntentId, PairId
+from portfolio.core.names import ClientOrderId, Coin, InstrumentId, IntentId, PairId
 from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
 from server.simulate import run_simulation
 from server.simulation import deterministic
 from server.simulation.episode import run_episode
 from server.simulation.invariants import NAKED_MAX_NS, Invariants
-from server.simulation.lifeline import Killed, Lifeline
+from server.simulation.lifeline import Death, Killed, Lifeline
+from server.simulation.weather import CALM
 from server.simulation.world import ACCOUNT, MODE, START_NS, World
 
 SPOT, PERPETUAL = InstrumentId("bybit:spot:SOLUSDT"), InstrumentId("bybit:linear:SOLUSDT")
@@ -89,7 +100,7 @@ def breached(act: Callable[[World], Awaitable[None]]) -> str:
     """What the invariants say after `act`, all in one text."""
 
     async def main() -> str:
-        world = World(seed=1, plan=lambda _: NO_FAULTS, latency_ns=0, market_speed=1)
+        world = World(seed=1, weather=CALM)
         invariants = Invariants(world)
         await act(world)
         invariants.check()
@@ -162,7 +173,7 @@ def test_a_leg_that_stays_naked_while_a_desk_lives_is_seen() -> None:
 
 def test_a_dead_desk_can_do_nothing_more() -> None:
     async def main() -> bool:
-        lifeline = Lifeline(crash_at_gate=2)
+        lifeline = Lifeline(death=Death(None, 2))
         lifeline.gate()
         for _ in range(2):
             with pytest.raises(Killed):
@@ -170,3 +181,72 @@ def test_a_dead_desk_can_do_nothing_more() -> None:
         return lifeline.dead
 
     assert deterministic.run(main, seed=1)
+
+
+def test_a_desk_dies_where_it_is_told_to() -> None:
+    async def main() -> list[int]:
+        lived = []
+        for death in (Death(None, 3), Death("place", 2), Death("place", 1, then=2)):
+            lifeline = Lifeline(death=death)
+            for name in ("find", "place", "find", "place", "find", "find"):
+                with suppress(Killed):
+                    lifeline.gate((name,))
+            lived.append(lifeline.gates)
+        return lived
+
+    assert deterministic.run(main, seed=1) == [3, 4, 4]
+
+
+def test_an_entry_while_frozen_or_halted_and_a_silent_act_of_the_guard_are_seen() -> None:
+    async def act(world: World) -> None:
+        one, two = order("f1", PERPETUAL, Side.SELL, "1"), order("f2", PERPETUAL, Side.SELL, "1")
+        entries: list[Entry] = [
+            IntentProposed(intent("2")),
+            EntriesFrozen("orphan", "found one", "operator"),
+            OrderPlanned(one, START_NS),
+            EntriesThawed("orphan", "operator"),
+            Halted("operator", ""),
+            OrderPlanned(two, START_NS),
+            GuardActed("g1", "ranking_reduction", (SOL,), "reduce", None, None),
+        ]
+        world.journal.append(entries, START_NS)
+        await anyio.sleep(20)
+        world.journal.append([Noted("test", "twenty seconds later")], world.clocks.wire_ns())
+
+    seen = breached(act)
+    assert "ENTRY f1 is planned while frozen by orphan" in seen
+    assert "ENTRY f2 is planned while halted" in seen
+    assert "guard operation g1 left neither an order nor a reason" in seen
+
+
+def test_more_requests_than_the_venue_allows_are_seen() -> None:
+    async def act(world: World) -> None:
+        for _ in range(2):
+            await world.venue.repay(Coin("SOL"), None, world.clocks.wire_ns() + SECOND_NS)
+
+    assert "more than repay allows" in breached(act)
+
+
+def test_a_guard_that_sleeps_through_a_collapse_is_seen() -> None:
+    """Nobody watches: a short that doubles against the account, then is liquidated."""
+
+    async def act(world: World) -> None:
+        world.watched = True
+        planned(
+            world,
+            replace(order("s1", PERPETUAL, Side.SELL, "4000"), order_class=OrderClass.REDUCE),
+            size="4000",
+        )
+        await fill(world, "s1", PERPETUAL, Side.SELL, "4000")
+        world.venue.command(Shock({Coin("SOL"): Decimal("1.12")}))
+        for _ in range(40):
+            await anyio.sleep(0.5)
+            world.venue.pump()
+        world.venue.command(Shock({Coin("SOL"): Decimal("1.1")}))
+        for _ in range(20):
+            await anyio.sleep(0.5)
+            world.venue.pump()
+
+    seen = breached(act)
+    assert "no act of the guard" in seen, seen
+    assert "liquidated although the guard had" in seen
