@@ -1,8 +1,8 @@
 """Bybit UTA cross margin: perpetual positions and their open orders. See `bybit_uta` for rule and sources."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from portfolio.core.account import Position
 from portfolio.core.decimals import ONE, ZERO
@@ -19,8 +19,7 @@ from portfolio.core.names import Coin, InstrumentId
 OrderTerms = tuple[Decimal, Decimal]
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """Totals of the contracts that settle in one coin, in that coin, rounded to 28 digits."""
 
     unrealised_pnl: Decimal = ZERO

@@ -17,6 +17,7 @@ from portfolio.core.errors import NumberError
 
 _EXACT = Context(prec=1000, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 
+_add, _subtract = _EXACT.add, _EXACT.subtract
 _ROUNDING = Context(prec=1000, traps=[InvalidOperation])
 
 
@@ -27,19 +28,26 @@ def exact_sum(parts: Iterable[Decimal]) -> Decimal:
         NumberError: parts lie more than a thousand digits apart, or one is not finite.
     """
     try:
-        return reduce(_EXACT.add, parts, ZERO)
+        return reduce(_add, parts, ZERO)
     except (Inexact, InvalidOperation) as error:
         raise _apart() from error
 
 
-def exact_change(total: Decimal, before: Decimal, after: Decimal) -> Decimal:
-    """An exact total with one of its parts replaced, unrounded.
+def exact_change(
+    totals: tuple[Decimal, ...], before: tuple[Decimal, ...], after: tuple[Decimal, ...]
+) -> tuple[Decimal, ...]:
+    """Exact totals with one part of each replaced, unrounded.
 
     Raises:
         NumberError: as in `exact_sum`.
     """
     try:
-        return _EXACT.add(total, _EXACT.subtract(after, before))
+        return tuple(
+            [
+                total if old is new else _add(total, _subtract(new, old))
+                for total, old, new in zip(totals, before, after, strict=True)
+            ]
+        )
     except (Inexact, InvalidOperation) as error:
         raise _apart() from error
 

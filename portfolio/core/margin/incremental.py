@@ -110,7 +110,8 @@ class LiveMargin:
         self._settled: dict[Coin, _Settled] = {}
         self._coin_terms: dict[Coin, Terms] = {}
         self._equities: dict[Coin, Decimal] = {}
-        self._totals: Terms = (ZERO,) * self._rule.coin_width
+        self._nothing: Terms = (ZERO,) * self._rule.coin_width
+        self._totals = self._nothing
         self._spot_terms: dict[InstrumentId, Decimal] = {}
         self._spot_total = ZERO
         #: Open spot orders by the coins that they would swap.
@@ -251,7 +252,8 @@ class LiveMargin:
             assert after is not None, "what is taken out was put in"
             self._settled[coin] = _Settled(after)
         else:
-            found.totals = _changed(found.totals, before, after)
+            nothing = (ZERO,) * len(found.totals)
+            found.totals = exact_change(found.totals, before or nothing, after or nothing)
             found.instruments += (after is not None) - (before is not None)
             if not found.instruments:
                 del self._settled[coin]
@@ -262,7 +264,8 @@ class LiveMargin:
         rounded = None if settled is None else tuple([+term for term in settled.totals])
         after = self._rule.coin(self._state, coin, self._balances.get(coin), rounded)
         before = self._coin_terms.get(coin)
-        self._totals = _changed(self._totals, before, None if after is None else after[1])
+        terms = self._nothing if after is None else after[1]
+        self._totals = exact_change(self._totals, before or self._nothing, terms)
         if after is not None:
             self._equities[coin], self._coin_terms[coin] = after
         elif before is not None:
@@ -273,16 +276,5 @@ class LiveMargin:
         rows = self._spot_orders.get(instrument_id, ())
         after = exact_sum([rule.spot_order(state, row, equities) for row in rows])
         before = self._spot_terms.get(instrument_id, ZERO)
-        self._spot_total = exact_change(self._spot_total, before, after)
+        (self._spot_total,) = exact_change((self._spot_total,), (before,), (after,))
         self._spot_terms[instrument_id] = after
-
-
-def _changed(totals: Terms, before: Terms | None, after: Terms | None) -> Terms:
-    """Totals with one part replaced; None is a part that is not there."""
-    nothing = (ZERO,) * len(totals)
-    return tuple(
-        [
-            total if old is new else exact_change(total, old, new)
-            for total, old, new in zip(totals, before or nothing, after or nothing, strict=True)
-        ]
-    )

@@ -2,11 +2,13 @@
 
 Amounts ending in `_usd` and `figures` are USD; a coin's own quantities are in that coin; a leg's amounts are
 in the coin that the perpetual settles in, as venues print them.
+
+Rows are named tuples: making a frozen dataclass of each took half of a valuation's time.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
@@ -14,8 +16,7 @@ from portfolio.core.margin.state import MarginState
 from portfolio.core.names import Coin, InstrumentId
 
 
-@dataclass(frozen=True, slots=True)
-class CoinValue:
+class CoinValue(NamedTuple):
     """One coin of the account, valued once over everything that holds, owes or settles in it."""
 
     coin: Coin
@@ -45,8 +46,7 @@ class CoinValue:
         return self.haircut_usd / self.usd if self.haircut_usd else ZERO
 
 
-@dataclass(frozen=True, slots=True)
-class LegMargin:
+class LegMargin(NamedTuple):
     """One perpetual position; amounts in the coin it settles in."""
 
     instrument_id: InstrumentId
