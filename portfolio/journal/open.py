@@ -11,25 +11,35 @@ from portfolio.core.entries import Entry, JournalOpened
 from portfolio.core.errors import JournalCorruptError, JournalError, JournalForeignError
 from portfolio.core.names import AccountId
 from portfolio.journal import dialect, schema
-from portfolio.journal.chain import GENESIS, broken, recorded
+from portfolio.journal.chain import GENESIS, RESTORE, broken, recorded
 from portfolio.journal.migrations import migrate
 from portfolio.journal.sql import SqlJournal
 from portfolio.journal.verify import check_tail
 
 #: The desk group's name within the database. A file holds one.
 STREAM = "desk"
+#: Up to this many entries a start checks everything (about 35 us an entry); beyond, only the tail.
+WHOLE_ENTRIES_MAX = 20_000
 
 
 def open_journal(
-    path: str | Path, *, account: AccountId, uid: str, mode: str, wire_ns: int, version: str | None = None
+    path: str | Path,
+    *,
+    account: AccountId,
+    uid: str,
+    mode: str,
+    wire_ns: int,
+    version: str | None = None,
+    whole_max: int = WHOLE_ENTRIES_MAX,
 ) -> SqlJournal:
     """Open (or create) the journal at `path` and own it under the next fence; ":memory:" is one of its own.
 
     The desk that owned it before is fenced: its next append raises JournalFencedError. `version` is the
-    program's, recorded with the start; None reads it from the installed package.
+    program's, recorded with the start; None reads it from the installed package. A journal of at most
+    `whole_max` entries is checked whole, its projections included; a longer one at its last 1000 entries.
 
     Raises:
-        JournalCorruptError: not a database, truncated, damaged, or an entry of the last 1000 was altered.
+        JournalCorruptError: not a database, truncated, damaged, or what was checked was altered.
         JournalForeignError: the journal of another account, uid or mode, or no journal at all.
         JournalError: the folder is missing, the file cannot be read or written, or a newer program wrote it.
     """
@@ -44,7 +54,11 @@ def open_journal(
         dialect.check_pages(connection, place)
         _check_content(connection, place, is_new=is_new)
         migrate(connection, place, wire_ns)
-        return _take(connection, place, JournalOpened(account, uid, mode), wire_ns, version)
+        journal, first = _as_left(connection, place, JournalOpened(account, uid, mode))
+        if journal.head()[0] <= whole_max:
+            _check_whole(journal)
+        running = installed_version("carrydesk") if version is None else version
+        return _taken(journal, first, wire_ns, running)
     except DBAPIError as error:
         _release(connection)
         raise dialect.translated(error, place) from error
@@ -59,9 +73,8 @@ def _release(connection: Connection) -> None:
     engine.dispose()
 
 
-def _take(
-    connection: Connection, path: str, identity: JournalOpened, wire_ns: int, version: str | None
-) -> SqlJournal:
+def _as_left(connection: Connection, path: str, identity: JournalOpened) -> tuple[SqlJournal, list[Entry]]:
+    """The journal as it was left, and what a new one has to say first."""
     first: list[Entry] = []
     if _is_new(connection):
         first.append(identity)
@@ -69,8 +82,29 @@ def _take(
     else:
         _check_identity(connection, path, identity)
         fence, head = check_tail(connection, STREAM)
-    journal = SqlJournal(connection, path=path, stream=STREAM, fence=fence, head=head)
-    journal.take_over(first, wire_ns, version=installed_version("carrydesk") if version is None else version)
+    return SqlJournal(connection, path=path, stream=STREAM, fence=fence, head=head), first
+
+
+def _check_whole(journal: SqlJournal) -> None:
+    """The tables are what the desk acts on: a holding or a nonce that no entry explains must not be used.
+
+    Raises:
+        JournalCorruptError: an entry or a row of a table was altered.
+    """
+    found = journal.verify()
+    if found.ok:
+        return
+    if found.first_bad is not None:
+        raise JournalCorruptError(found.detail, field=f"seq {found.first_bad}")
+    raise JournalCorruptError(
+        f"The tables of the journal {journal.path} are not what its entries say: {found.detail}.",
+        field=found.detail.partition(" ")[0],
+        next_step=RESTORE,
+    )
+
+
+def _taken(journal: SqlJournal, first: list[Entry], wire_ns: int, version: str) -> SqlJournal:
+    journal.take_over(first, wire_ns, version=version)
     return journal
 
 

@@ -9,6 +9,7 @@ from portfolio.core.intents import DriftBounds, Intent, IntentStatus, LegBound, 
 from portfolio.core.names import AccountId, ClientOrderId, Coin, InstrumentId, IntentId, PairId, VenueOrderId
 from portfolio.core.orders import Fill, OrderClass, OrderRequest, Side, TimeInForce
 from portfolio.journal import SqlJournal, open_journal
+from portfolio.journal.open import WHOLE_ENTRIES_MAX
 
 ACCOUNT = AccountId("bybit:main")
 PAIR = PairId("BTC@bybit")
@@ -17,8 +18,12 @@ PERPETUAL = InstrumentId("bybit:linear:BTCUSDT")
 INTENT = IntentId("i1")
 
 
-def opened(path: str | Path = ":memory:", *, uid: str = "u1", mode: str = "paper") -> SqlJournal:
-    return open_journal(path, account=ACCOUNT, uid=uid, mode=mode, wire_ns=1, version="0.1.0")
+def opened(
+    path: str | Path = ":memory:", *, uid: str = "u1", mode: str = "paper", whole_max: int = WHOLE_ENTRIES_MAX
+) -> SqlJournal:
+    return open_journal(
+        path, account=ACCOUNT, uid=uid, mode=mode, wire_ns=1, version="0.1.0", whole_max=whole_max
+    )
 
 
 def order(

@@ -19,7 +19,7 @@ from portfolio.core.errors import (
 )
 from portfolio.core.names import AccountId
 from portfolio.journal import open_journal
-from tests.portfolio.journal.making import booked, fill, opened, planned
+from tests.portfolio.journal.making import approved, booked, fill, opened, planned, proposed
 
 
 @pytest.fixture
@@ -160,6 +160,38 @@ def test_a_chain_that_was_cut_or_edited_is_refused(path: Path, statement: str, m
     change(path, statement)
     with pytest.raises(JournalCorruptError, match=match):
         opened(path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        ("UPDATE holdings SET quantity = '7' WHERE instrument_id = 'bybit:spot:BTCUSDT'", "holdings"),
+        ("UPDATE holdings SET quantity = 'seven'", "holdings"),
+        ("DELETE FROM nonces", "nonces"),
+        ("UPDATE intents SET status = 'done', unfinished = 0", "intents"),
+    ],
+)
+def test_a_table_that_its_entries_do_not_explain_is_refused_and_named(
+    path: Path, statement: str, table: str
+) -> None:
+    journal = opened(path)
+    journal.append([proposed(), approved()], 90)
+    journal.close()
+    change(path, statement)
+    with pytest.raises(JournalCorruptError, match="put the last copy") as caught:
+        opened(path)
+    assert table in caught.value.message
+
+
+def test_an_altered_entry_long_ago_is_found_while_the_journal_is_short_enough(path: Path) -> None:
+    journal = opened(path)
+    journal.append([Noted("many", str(number)) for number in range(1_100)], 90)
+    journal.close()
+    change(path, "UPDATE event SET body = replace(body, '64000', '64001') WHERE seq = 40")
+    with pytest.raises(JournalCorruptError, match=r"entry 40 .* altered") as caught:
+        opened(path)
+    assert caught.value.field == "seq 40"
+    opened(path, whole_max=1_000).close()
 
 
 def test_the_database_itself_refuses_to_change_or_delete_an_entry(path: Path) -> None:
