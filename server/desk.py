@@ -36,6 +36,7 @@ from server.emergency import EmergencyFile
 from server.endings import say
 from server.heartbeat import Heartbeat
 from server.home import Home, read_token, token_hash
+from server.locks import account_lock
 from server.rpc_server import RpcLimits, RpcServer
 from server.settings import Settings
 from server.thread_runner import ThreadRunner
@@ -75,6 +76,8 @@ async def run_desk(settings: Settings, environment: Mapping[str, str]) -> None:
             exchange = await _connected(stack, access, heartbeat)
             credentials = await exchange.credentials()
             check_key(credentials)
+            account = account_lock(home.root, venue=settings.venue, mode=settings.mode, uid=credentials.uid)
+            stack.enter_context(account)
             await exchange.prepare()
             instruments = {row.instrument_id: row for row in await exchange.instruments()}
             journal = await _journal(stack, runner, settings, credentials.uid, access.clocks, path)

@@ -27,6 +27,7 @@ from server.agent_door import AgentDoor
 from server.callers import Caller, Callers, current
 from server.clients import DESK_DOOR, DeskClient
 from server.home import Home
+from server.locks import front_lock
 from server.mcp_tools import offer
 from server.rpc_client import open_link
 from tools.failures import refusal
@@ -116,18 +117,23 @@ async def serve(
     agent_group: str = "",
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve agents at the home's agent.sock until cancelled."""
-    async with open_link(home.desk_socket, DESK_DOOR) as link:
+    """Serve agents at the home's agent.sock until cancelled.
 
-        def desk_for(token: str) -> DeskService:
-            return DeskClient(link, token)
+    Raises:
+        RefusedError: another front of the home runs; its socket is left alone.
+    """
+    with front_lock(home):
+        async with open_link(home.desk_socket, DESK_DOOR) as link:
 
-        door = AgentDoor(
-            build_server(current),
-            Callers(desk_for, time.monotonic_ns),
-            same_user=not separated,
-        )
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(partial(door.serve, home.agent_socket, group=agent_group))
-            logger.info("agents may connect at %s", home.agent_socket)
-            ready()
+            def desk_for(token: str) -> DeskService:
+                return DeskClient(link, token)
+
+            door = AgentDoor(
+                build_server(current),
+                Callers(desk_for, time.monotonic_ns),
+                same_user=not separated,
+            )
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(partial(door.serve, home.agent_socket, group=agent_group))
+                logger.info("agents may connect at %s", home.agent_socket)
+                ready()

@@ -18,7 +18,7 @@ from portfolio.journal.verify import check_tail
 
 #: The desk group's name within the database. A file holds one.
 STREAM = "desk"
-#: Up to this many entries a start checks everything (about 35 us an entry); beyond, only the tail.
+#: Up to this many entries a start checks everything (about 50 us an entry); beyond, only the tail.
 WHOLE_ENTRIES_MAX = 20_000
 
 
