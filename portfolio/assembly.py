@@ -19,6 +19,7 @@ from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import AccountId, InstrumentId, PairId
 from portfolio.core.pairs import PairSpec
 from portfolio.core.risk import LeveragePolicy
+from portfolio.core.staking import UNDERLYING
 from portfolio.desk import Desk
 from portfolio.engine import ArbitrageEngine
 from portfolio.gatekeeper import Gatekeeper
@@ -70,7 +71,7 @@ class Assembly:
             clocks=given.clocks,
             policy=given.policy,
         )
-        self.sim = MarginSim()
+        self.sim = MarginSim(staking=UNDERLYING)
         self.worker = RebalanceWorker(
             exchange=given.exchange,
             journal=given.journal,
@@ -109,6 +110,7 @@ class Assembly:
             scores=self.ranking.scores,
             recovered=lambda: self.bookkeeper.recovered,
             heartbeat=given.heartbeat,
+            tables_doubted=self.bookkeeper.tables_soon,
         )
         self.worker.veto = self.guard
         self.controller = self._controller(given)

@@ -143,12 +143,16 @@ class Bookkeeper:
         return await self._pollers.refresh_account()
 
     async def refresh_tables(self) -> None:
-        """Read the risk tables now, not only at the next full hour.
+        """Read the risk tables now, not only in their turn.
 
         Raises:
             VenueError: the venue could not be asked.
         """
         await self._pollers.refresh_tables()
+
+    def tables_soon(self) -> None:
+        """See `Pollers.tables_soon`."""
+        self._pollers.tables_soon()
 
     # --- listening ----------------------------------------------------------------------------------------
 

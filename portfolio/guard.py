@@ -101,6 +101,7 @@ class Guard:
         scores: Quality scores of now; a pair without one ranks first for reduction.
         heartbeat: Called after every look.
         recovered: Whether everything in flight at the last stop is accounted for.
+        tables_doubted: Called at every sample that shows our figures apart from the venue's.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class Guard:
         scores: Callable[[], Mapping[PairId, Decimal]],
         heartbeat: Callable[[], None],
         recovered: Callable[[], bool],
+        tables_doubted: Callable[[], None] = lambda: None,
     ) -> None:
+        self._tables_doubted = tables_doubted
         self._view = view
         self._worker = worker
         self._clocks = clocks
@@ -198,6 +201,8 @@ class Guard:
             transfers=counted,
         )
         decision = decide(inp, None if valued is None else valued[1])
+        if decision.state.gap_over > inp.state.gap_over:
+            self._tables_doubted()
         self._memory.decided(decision.state, counted)
         return decision
 

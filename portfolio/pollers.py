@@ -11,7 +11,8 @@ from portfolio.core.entries import CashBooked, Entry, TablesChanged
 from portfolio.core.errors import VenueError
 from portfolio.core.events import Reset
 from portfolio.core.limits import HOUR_NS, MINUTE_NS, SECOND_NS
-from portfolio.core.table_changes import table_changes
+from portfolio.core.risk import RiskTables
+from portfolio.core.table_changes import TableChange, table_changes
 from portfolio.lookup import Note
 from portfolio.ports import Clocks, Exchange, Journal
 from portfolio.view import AccountView
@@ -19,7 +20,11 @@ from portfolio.writer import JournalWriter, NotCommitted
 
 ACCOUNT_EVERY_NS = SECOND_NS
 LEDGER_EVERY_NS = MINUTE_NS
-TABLES_EVERY_NS = HOUR_NS
+#: A venue's notice takes effect at an instant: this bounds how long a change that moves our figures too
+#: little to be noticed stays unseen. One read is some forty requests, a thousandth of what an address may do.
+TABLES_EVERY_NS = 5 * MINUTE_NS
+#: A change that moves them more is asked for when the venue's figures leave ours, at most this often.
+TABLES_SOON_NS = 10 * SECOND_NS
 RETRY_NS = 5 * SECOND_NS
 #: Ledger rows may appear late: each read goes back this far behind the newest row known, market clock.
 LEDGER_OVERLAP_NS = HOUR_NS
@@ -48,6 +53,9 @@ class Pollers:
         self._note = note
         self._cash: set[tuple[str, str]] = set()
         self._cash_since_ns: int | None = None
+        #: The tables that changes are told against: those of the last change.
+        self._told: RiskTables | None = None
+        self._tables_wanted = anyio.Event()
 
     async def refresh_account(self) -> bool:
         """Read the account and replace what is known of it; whether that succeeded.
@@ -120,15 +128,25 @@ class Pollers:
         return self._cash_since_ns
 
     async def tables(self) -> None:
-        """Read the risk tables now and every hour until cancelled."""
+        """Read the risk tables now, every few minutes and soon after they were asked for, until cancelled."""
+        soonest_ns = self._clocks.monotonic_ns()
         while True:
             pause = TABLES_EVERY_NS
+            self._tables_wanted = anyio.Event()
             try:
                 await self.refresh_tables()
             except VenueError as error:
                 await self._note("tables", str(error))
                 pause = RETRY_NS
-            await anyio.sleep(pause / SECOND_NS)
+            with anyio.move_on_after(pause / SECOND_NS):
+                await self._tables_wanted.wait()
+                asked_ns = self._clocks.monotonic_ns()
+                await anyio.sleep(max(0, soonest_ns - asked_ns) / SECOND_NS)
+                soonest_ns = self._clocks.monotonic_ns() + TABLES_SOON_NS
+
+    def tables_soon(self) -> None:
+        """Read the risk tables before their time: they may be why our figures left the venue's."""
+        self._tables_wanted.set()
 
     async def refresh_tables(self) -> None:
         """Read the risk tables and journal what changed in them.
@@ -137,10 +155,14 @@ class Pollers:
             VenueError: the venue could not be asked.
         """
         tables = await self._exchange.risk_tables()
-        before = self._view.tables
-        self._view.set_tables(tables)
-        changes = None if before is None else table_changes(before, tables)
-        if changes is not None:
+        changes = None if self._told is None else table_changes(self._told, tables)
+        if changes is None:
+            self._view.set_tables(tables)
+            self._told = self._told or tables
+        else:
+            # First of all the view, which wakes the guard: the journal may be slow.
+            self._view.set_tables(tables, TableChange(tables.seen_wire_ns, changes))
+            self._told = tables
             entry: Entry = TablesChanged(changes)
             try:
                 await self._writer.append([entry])

@@ -21,8 +21,9 @@ from portfolio.core.intents import SignedApproval
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.state import MarginState
 from portfolio.core.market import FundingOutlook, Quote, Settlement
-from portfolio.core.names import AccountId, InstrumentId, IntentId, PairId
+from portfolio.core.names import AccountId, Coin, InstrumentId, IntentId, PairId
 from portfolio.core.pairs import ArbitragePair, PairLegs
+from portfolio.core.table_changes import TableChange
 from portfolio.ports import Freeze, IntentRow, Recorded, TokenRow
 
 
@@ -107,6 +108,10 @@ class DeskSnapshot:
     limits: RiskLimits
     #: False until everything in flight at the last stop has been accounted for.
     recovered: bool
+    #: The last change of the risk tables since the desk started; None: there was none.
+    tables_changed: TableChange | None = None
+    #: Coins that are held and count nothing, because the venue has no price or no collateral table of them.
+    uncounted: tuple[Coin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

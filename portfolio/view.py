@@ -35,11 +35,13 @@ from portfolio.core.freshness import Ages, stale_inputs
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.limits import Freshness
 from portfolio.core.margin.state import MarginState, RestingOrder
+from portfolio.core.margin.uncounted import uncounted_coins, without_uncounted
 from portfolio.core.market import CoinPrice, FundingOutlook, Mark, Quote
 from portfolio.core.names import AccountId, Coin, InstrumentId, PairId, VenueOrderId
 from portfolio.core.orders import OrderState
 from portfolio.core.pairs import PairLegs, PairSpec
 from portfolio.core.risk import LeveragePolicy, RiskTables
+from portfolio.core.table_changes import TableChange
 from portfolio.market_view import MarketView
 from portfolio.ports import Clocks, MarketSnapshot
 
@@ -68,6 +70,8 @@ class AccountView:
         self.pairs: Mapping[PairId, PairSpec] = MappingProxyType(dict(pairs))
         self.policy = policy
         self.tables: RiskTables | None = None
+        #: The last change of the tables; None while there was none.
+        self.tables_changed: TableChange | None = None
         #: Counts applied events; compare two reads to learn whether anything happened between them.
         self.version = 0
         #: The venue reached the end of its history: no newer price will come.
@@ -118,9 +122,10 @@ class AccountView:
         self.market.load(market)
         self._touch()
 
-    def set_tables(self, tables: RiskTables) -> None:
-        """Replace the risk tables."""
+    def set_tables(self, tables: RiskTables, change: TableChange | None = None) -> None:
+        """Replace the risk tables; `change` says what differs from those before, when something does."""
         self.tables = tables
+        self.tables_changed = change or self.tables_changed
         self._touch()
 
     def set_treasury(self, treasury: Mapping[Coin, Decimal]) -> None:
@@ -314,10 +319,11 @@ class AccountView:
             )
         for position in snapshot.positions:
             self.mark(position.instrument_id)
+        uncounted = self.uncounted()
         for balance in snapshot.balances:
-            if balance.wallet != 0 or balance.spot_borrow != 0:
+            if (balance.wallet != 0 or balance.spot_borrow != 0) and balance.coin not in uncounted:
                 self.coin_price(balance.coin)
-        return MarginState(
+        state = MarginState(
             balances=snapshot.balances,
             positions=tuple(
                 replace(row, mark_price=self.mark(row.instrument_id).mark_price) for row in snapshot.positions
@@ -328,6 +334,21 @@ class AccountView:
             instruments=self.instruments,
             policy=self.policy,
         )
+        return without_uncounted(state, uncounted)
+
+    def uncounted(self) -> tuple[Coin, ...]:
+        """Coins held that no rule can count, see `core.margin.uncounted`; none while that is not known."""
+        snapshot = self.snapshot
+        if snapshot is None or self.tables is None:
+            return ()
+        if all(row.coin in self.tables.collateral for row in snapshot.balances):
+            return ()
+        legs = {leg for pair in self.pairs.values() for leg in (pair.long_leg, pair.short_leg)}
+        legs |= {row.instrument_id for row in snapshot.positions}
+        legs |= {row.instrument_id for row in snapshot.orders}
+        known = [self.instruments[leg] for leg in legs if leg in self.instruments]
+        needed = {coin for row in known for coin in (row.base, row.quote)}
+        return uncounted_coins(snapshot.balances, self.tables, needed)
 
     def _resting(self, orders: Iterable[OrderState]) -> Iterable[RestingOrder]:
         for order in orders:
@@ -346,7 +367,12 @@ class AccountView:
         now = self._clocks.wire_ns()
         perpetuals = {key for key, (row, _) in self._positions.items() if row is not None}
         perpetuals |= {key for key in trading if self.instrument(key).kind is InstrumentKind.PERPETUAL}
-        coins = [coin for coin, (row, _) in self._balances.items() if row.wallet != 0 or row.spot_borrow != 0]
+        uncounted = self.uncounted()
+        coins = [
+            coin
+            for coin, (row, _) in self._balances.items()
+            if (row.wallet != 0 or row.spot_borrow != 0) and coin not in uncounted
+        ]
         prices = self.market.seen_of_marks(perpetuals)
         prices += self.market.seen_of_quotes(trading)
         prices += self.market.seen_of_coins(coins)

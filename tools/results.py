@@ -15,6 +15,8 @@ from portfolio.ports import IntentRow
 from portfolio.service import DeskService, DeskSnapshot, Principal, Scope
 
 _SECOND_NS = 1_000_000_000
+#: How long a change of the risk tables is worth a warning.
+_CHANGE_SHOWN_NS = 6 * 3600 * _SECOND_NS
 
 
 class DataAge(BaseModel):
@@ -112,6 +114,15 @@ def warnings_of(snapshot: DeskSnapshot) -> list[str]:
     if snapshot.stale:
         found.append(f"Missing or too old: {', '.join(snapshot.stale)}. Nothing that adds risk is possible.")
     found += [f"Entries are frozen ({freeze.source}): {freeze.reason}" for freeze in snapshot.freezes]
+    change = snapshot.tables_changed
+    if change is not None and snapshot.wire_ns - change.wire_ns <= _CHANGE_SHOWN_NS:
+        minutes = max(0, snapshot.wire_ns - change.wire_ns) // (60 * _SECOND_NS)
+        found.append(f"The venue changed its risk tables {minutes} min ago: {change.summary}.")
+    if snapshot.uncounted:
+        found.append(
+            f"Held but counted as nothing, for lack of a price or a collateral table: "
+            f"{', '.join(snapshot.uncounted)}."
+        )
     if snapshot.guard.held_pairs:
         found.append(f"The guard has taken over: {', '.join(snapshot.guard.held_pairs)}.")
     if snapshot.install == "same-user" and snapshot.mode != "paper":

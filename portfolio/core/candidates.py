@@ -1,7 +1,7 @@
 """From the desk's state to the selector's candidates. Pure; what is missing stays missing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from portfolio.core.errors import MissingDataError
@@ -12,6 +12,7 @@ from portfolio.core.pairs import PairLegs, PairSpec
 from portfolio.core.risk import FeeRates, RiskTables
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate
+from portfolio.core.staking import UNDERLYING
 
 #: At the reference utilisation of 4x, half of the spot leg is paid with borrowed quote coin.
 BORROWED_SHARE = 0.5
@@ -33,6 +34,8 @@ class CandidateInput:
     tables: RiskTables
     #: Mark or index by instrument, for what is held.
     reference_prices: Mapping[InstrumentId, Decimal]
+    #: Yield of holding a liquid-staking token, a fraction a year, by token; None or absent: not known.
+    staking_aprs: Mapping[Coin, Decimal | None] = field(default_factory=dict)
 
 
 def candidates(given: CandidateInput) -> tuple[Candidate, ...]:
@@ -56,8 +59,7 @@ def _candidate(pair: PairSpec, given: CandidateInput) -> Candidate:
         facts=PairFacts(
             predicted_apr=predicted_apr(given.funding.get(pair.lead_leg), short_perpetual=short),
             borrow_apr=_borrow_apr(pair, given),
-            # Plain coins earn nothing while they are held; staked ones come with LST collateral.
-            staking_apr=0.0,
+            staking_apr=_staking_apr(pair, given),
             basis_bps=_basis_bps(pair, given),
         ),
         round_trip_cost_bps=round_trip_cost_bps(pair, given.quotes, given.tables.fees),
@@ -92,6 +94,21 @@ def _borrow_apr(pair: PairSpec, given: CandidateInput) -> float:
         return float("inf")
     share = BORROWED_SHARE if coin == spot.quote else 1.0
     return float(table.hourly_rate) * _HOURS_A_YEAR * share
+
+
+def _staking_apr(pair: PairSpec, given: CandidateInput) -> float | None:
+    """What holding the spot leg yields a year; negative when the leg is short and its lender is owed it.
+
+    A plain coin yields nothing. The unknown yield of a token that is held is None; of one that is owed it
+    counts as infinite, like an unknown borrow rate: such a pair never pays.
+    """
+    coin = given.instruments[pair.hedge_leg].base
+    if coin not in UNDERLYING:
+        return 0.0
+    known = given.staking_aprs.get(coin)
+    if pair.hedge_leg == pair.long_leg:
+        return None if known is None else float(known)
+    return float("-inf") if known is None else -float(known)
 
 
 def _basis_bps(pair: PairSpec, given: CandidateInput) -> float:

@@ -37,8 +37,9 @@ class PairFacts:
     predicted_apr: float | None
     #: Borrow cost on the borrowed part of one leg, as a share of its notional a year.
     borrow_apr: float
-    #: Yield of holding the spot leg (staking), a year.
-    staking_apr: float
+    #: Yield of holding the spot leg (staking), a year. While it is unknown none is counted on: a score may be
+    #: too low for it, never too high.
+    staking_apr: float | None
     #: Current perpetual over spot minus one, in bps.
     basis_bps: float
 
@@ -80,7 +81,7 @@ def score(pair_id: PairId, series: CarrySeries, facts: PairFacts, now_market_ns:
                 field="settlements",
                 next_step="The pair stays untradable until its history is complete.",
             )
-    net_cost = facts.borrow_apr - facts.staking_apr
+    net_cost = facts.borrow_apr - (facts.staking_apr or 0.0)
     aprs = [apr - net_cost for apr in gross.values() if apr is not None]
     blended = sum(weight * apr for (weight, _), apr in zip(YIELD_WINDOWS, aprs, strict=True))
     age = regime_age_days(series, now_market_ns)

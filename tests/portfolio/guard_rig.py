@@ -35,6 +35,8 @@ class Post:
     rig: Rig
     guard: Guard
     beats: list[int] = field(default_factory=list)
+    #: When the guard asked for the risk tables, wire clock.
+    doubts: list[int] = field(default_factory=list)
 
     def entries(self, kind: type[E]) -> list[E]:
         """Everything of this kind in the journal."""
@@ -92,6 +94,7 @@ async def on_guard(
 ) -> AsyncIterator[Post]:
     """A guard watches this desk until the block ends."""
     beats: list[int] = []
+    doubts: list[int] = []
     guard = Guard(
         view=rig.view,
         sim=MarginSim(),
@@ -103,12 +106,13 @@ async def on_guard(
         scores=lambda: scores or {},
         heartbeat=lambda: beats.append(rig.clocks.wire_ns()),
         recovered=lambda: rig.worker.recovered,
+        tables_doubted=lambda: doubts.append(rig.clocks.wire_ns()),
     )
     rig.worker.veto = guard
     with plain_errors():
         async with anyio.create_task_group() as group:
             await group.start(guard.run)
-            yield Post(rig, guard, beats)
+            yield Post(rig, guard, beats, doubts)
             group.cancel_scope.cancel()
 
 

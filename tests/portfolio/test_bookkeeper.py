@@ -146,7 +146,12 @@ async def test_a_changed_risk_table_is_an_audit_line() -> None:
         fees = {perpetual("SOL"): FeeRates(Decimal("0.0001"), Decimal("0.0004"))}
         rig.exchange.command(ChangeTables(fees=fees))
         await rig.bookkeeper.refresh_tables()
-        assert booked(rig, TablesChanged) == [TablesChanged("fees of bybit:linear:SOLUSDT")]
+        (changed,) = booked(rig, TablesChanged)
+        assert changed == TablesChanged(
+            "fees of bybit:linear:SOLUSDT: maker 0.0002 -> 0.0001 / taker 0.00055 -> 0.0004"
+        )
+        assert rig.view.tables_changed is not None
+        assert rig.view.tables_changed.summary == changed.summary
         assert rig.view.tables.fees[perpetual("SOL")] == fees[perpetual("SOL")]
         rig.disk(fails=True)
         rig.exchange.command(ChangeTables(fees={perpetual("ETH"): fees[perpetual("SOL")]}))
@@ -304,3 +309,28 @@ async def test_a_failure_of_ours_is_not_survived() -> None:
     async with world(":memory:", Settings()) as made:
         with pytest.raises(ZeroDivisionError):
             await broken_inside(made)
+
+
+async def test_tables_are_read_every_five_minutes_and_at_once_when_asked_for_but_not_in_a_flood() -> None:
+    async with desk() as rig:
+        await anyio.sleep(1)
+
+        def seen() -> int:
+            assert rig.view.tables is not None
+            return rig.view.tables.seen_wire_ns
+
+        first = seen()
+        rig.bookkeeper.tables_soon()
+        await anyio.sleep(1)
+        asked = seen()
+        assert 0 < asked - first < 2 * SECOND_NS
+        rig.bookkeeper.tables_soon()
+        await anyio.sleep(5)
+        assert seen() == asked
+        await anyio.sleep(6)
+        again = seen()
+        assert 9 * SECOND_NS < again - asked < 12 * SECOND_NS
+        await anyio.sleep(290)
+        assert seen() == again
+        await anyio.sleep(15)
+        assert seen() - again >= 5 * 60 * SECOND_NS

@@ -455,3 +455,16 @@ async def test_an_approved_book_that_the_guard_cut_still_adds_up_in_the_journal(
                 holdings[(pair(coin), spot(coin))],
                 -holdings[(pair(coin), perpetual(coin))],
             )
+
+
+async def test_a_gap_asks_for_the_tables_which_a_venue_may_have_changed() -> None:
+    async with guarded({"SOL": "80"}) as post:
+        before = len(post.doubts)
+        post.command(ShiftFigures(maintenance_factor=D("1.02")))
+        await anyio.sleep(3)
+        assert len(post.doubts) > before
+        post.command(ShiftFigures())
+        await anyio.sleep(3)
+        settled = len(post.doubts)
+        await anyio.sleep(5)
+        assert len(post.doubts) == settled

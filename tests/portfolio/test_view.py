@@ -20,7 +20,7 @@ from portfolio.core.limits import SECOND_NS, Freshness
 from portfolio.core.market import CoinPrice, FundingOutlook, Mark
 from portfolio.core.names import AccountId, ClientOrderId, Coin, InstrumentId, PairId, VenueOrderId
 from portfolio.core.orders import Fill, OrderState, OrderStatus, Side
-from portfolio.core.risk import LeveragePolicy, RiskTables
+from portfolio.core.risk import CollateralTable, LeveragePolicy, RiskTables
 from portfolio.ports import MarketSnapshot
 from portfolio.view import AccountView
 from tests.portfolio.core.trading import PERPETUAL, SPOT, D, make_pair, make_quote
@@ -94,7 +94,8 @@ def price_everything(view: AccountView, seen: int = NOW) -> None:
             funding=(FundingOutlook(PERP, D("0.0001"), 0, 480, 0, seen),),
         )
     )
-    view.set_tables(RiskTables(seen, {}, {}, {}, {}))
+    collateral = {coin: CollateralTable(coin, True, ()) for coin in (SOL, USDT)}
+    view.set_tables(RiskTables(seen, collateral, {}, {}, {}))
 
 
 def test_nothing_is_known_before_the_first_read() -> None:
@@ -329,3 +330,26 @@ async def test_waiting_ends_with_the_next_event_and_at_once_when_it_already_came
         price_everything(view)
     assert len(woken) == 2
     await view.changed(version)
+
+
+def test_an_unknown_coin_that_somebody_sent_does_not_make_the_account_uncomputable() -> None:
+    view = make_view()
+    price_everything(view)
+    dust = replace(
+        read_account(),
+        balances=(balance(USDT, "500"), balance(SOL, "12", "1"), balance(Coin("DUST"), "1e9")),
+    )
+    view.apply(Reset(dust, NOW))
+    assert view.uncounted() == (Coin("DUST"),)
+    assert [row.coin for row in view.margin_state().balances] == [USDT, SOL]
+    assert "prices" not in view.stale(Freshness())
+    owed = replace(dust, balances=(balance(USDT, "500"), balance(Coin("DUST"), "0", "1")))
+    view.apply(Reset(owed, NOW))
+    assert view.uncounted() == ()
+    with pytest.raises(MissingDataError, match="DUST"):
+        view.margin_state()
+
+
+def test_nothing_is_left_out_before_account_and_tables_are_read() -> None:
+    assert make_view(reset=False).uncounted() == ()
+    assert make_view().uncounted() == ()

@@ -96,3 +96,27 @@ def test_the_perpetuals_are_those_of_the_pairs() -> None:
     values = state()
     found = perpetuals(values.pairs, values.instruments)
     assert found == {leg(coin, InstrumentKind.PERPETUAL) for coin in PRICES}
+
+
+def staked(aprs: dict[Coin, Decimal | None], *, reverse: bool = False) -> float | None:
+    """The staking yield of a pair whose spot leg is a liquid-staking token."""
+    values = state(reverse=reverse)
+    instruments = {
+        key: replace(row, base=Coin("BBSOL")) if row.base == "SOL" else row
+        for key, row in values.instruments.items()
+    }
+    pair = next(pair for pair in values.pairs.values() if pair.coin == "SOL")
+    found = sol(replace(values, instruments=instruments, staking_aprs=aprs), pair.pair_id)
+    return found.facts.staking_apr
+
+
+def test_a_plain_coin_yields_nothing_and_a_staking_token_what_is_known_of_it() -> None:
+    assert sol(state()).facts.staking_apr == 0.0
+    assert staked({Coin("BBSOL"): Decimal("0.07")}) == pytest.approx(0.07)
+    assert staked({}) is None
+    assert staked({Coin("BBSOL"): None}) is None
+
+
+def test_who_is_short_a_staking_token_owes_its_yield_and_an_unknown_one_never_pays() -> None:
+    assert staked({Coin("BBSOL"): Decimal("0.07")}, reverse=True) == pytest.approx(-0.07)
+    assert staked({}, reverse=True) == float("-inf")

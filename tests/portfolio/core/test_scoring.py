@@ -115,3 +115,8 @@ def test_every_part_is_bounded(rates: list[int], basis_bps: float, borrow: float
     assert 0 < row.maturity_part <= 1.5
     assert 1 <= row.stability <= 2
     assert row.quality >= 0
+
+
+def test_an_unknown_staking_yield_is_not_counted_on() -> None:
+    unknown = PairFacts(predicted_apr=None, borrow_apr=0.05, staking_apr=None, basis_bps=0.0)
+    assert scored(["0.0001"] * 120, unknown).net_carry_apr == pytest.approx(0.1095 - 0.05)
