@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from time import thread_time_ns
 
-from benchmarks import made
+from benchmarks import made, margin_speed
 from benchmarks.measure import Result, spread, timed
 from portfolio.core.decimals import ZERO, round_down_to_step
 from portfolio.core.margin.bybit_uta import value
@@ -83,7 +83,7 @@ def run(*, tiny: bool = False) -> Result:
         book = Book(pairs)
         what_ifs, stresses = timed(book.what_if, 2 if tiny else 10, clock=thread_time_ns)
         result |= {f"simulate_{pairs}_pairs_ms": spread(what_ifs), f"stresses_{pairs}_pairs": stresses}
-    return result | _headroom(2 if tiny else 7, 1 if tiny else 5)
+    return result | _headroom(2 if tiny else 7, 1 if tiny else 5) | margin_speed.run(tiny=tiny)
 
 
 def _headroom(pairs: int, times: int) -> Result:
@@ -94,7 +94,7 @@ def _headroom(pairs: int, times: int) -> Result:
     book.headroom(MarginSim(rule), pair_id)
     return {
         f"headroom_{pairs}_pairs_ms": spread(searches),
-        "headroom_sizes_tried": len(rule.sizes),
+        "max_size_bisections": len(rule.sizes),
         "headroom_valuations": rule.valuations,
         "headroom_bound_by": found.binding,
     }

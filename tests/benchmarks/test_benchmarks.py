@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import breach, front, guard_wake, journal, made, margin, rebalance, tick
+from benchmarks import (
+    breach,
+    front,
+    guard_wake,
+    journal,
+    made,
+    margin,
+    margin_speed,
+    random_accounts,
+    rebalance,
+    tick,
+)
 from benchmarks.__main__ import main
 from benchmarks.measure import Result, noise, spread
 from benchmarks.stack import running
@@ -48,7 +59,22 @@ def test_noise_is_a_result_like_any_other() -> None:
 def test_margin_measures_a_valuation_what_ifs_and_a_headroom_search() -> None:
     result = margin.run(tiny=True)
     check(result, "positions", "value_ms", "simulate_2_pairs_ms", "stresses_2_pairs", "headroom_2_pairs_ms")
-    check(result, "headroom_sizes_tried", "headroom_valuations", "headroom_bound_by")
+    check(result, "max_size_bisections", "headroom_valuations", "headroom_bound_by")
+
+
+def test_margin_measures_ticks_scenarios_their_agreement_and_the_liquidation_search() -> None:
+    result = margin_speed.run(tiny=True)
+    check(result, "tick_us", "full_ms", "scenarios_10_ms", "liquidation_exact_ms", "liquidation_screened_ms")
+    check(result, "batch_vs_exact_max_rel", "batch_vs_exact_accounts")
+    gap = result["batch_vs_exact_max_rel"]
+    assert isinstance(gap, float)
+    assert gap <= 1e-9
+
+
+def test_random_accounts_come_from_their_seed_and_can_be_valued() -> None:
+    made_twice = [random_accounts.account(random_accounts.Draw(7)) for _ in range(2)]
+    assert made_twice[0] == made_twice[1]
+    assert value(made_twice[0], extrapolate=True).coins
 
 
 def test_the_large_account_has_the_positions_coins_and_orders_that_it_claims() -> None:
