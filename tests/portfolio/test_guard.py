@@ -216,6 +216,17 @@ async def test_a_lead_whose_hedge_the_venue_refuses_is_unwound() -> None:
         assert [row.detail.split()[0] for row in post.entries(GuardActed)] == ["hedge", "reduce"]
 
 
+async def test_a_leg_that_the_venue_refuses_as_a_whole_goes_in_smaller_orders() -> None:
+    async with guarded({}) as post:
+        await lone_lead(post, intent_open=False)
+        post.command(RejectNext(perpetual("SOL"), "110007", "ab not enough for new order", count=1))
+        await anyio.sleep(12)
+        assert post.sides("SOL") == (D(0), D(0))
+        refused, *pieces = post.orders()
+        assert refused.state == "rejected"
+        assert [row.filled for row in pieces] == [10, 10]
+
+
 async def test_a_leg_that_the_venue_cut_takes_the_other_one_with_it() -> None:
     async with guarded({"SOL": "80"}) as post:
         await anyio.sleep(1)
