@@ -16,8 +16,9 @@ import uvicorn
 from exchanges.bybit.urls import BybitUrls, paper
 from exchanges.paper.bybit.app import build_app
 from exchanges.paper.bybit.clock import VenueClock
+from exchanges.paper.bybit.command_log import CommandLog, clear_commands, read_commands
 from exchanges.paper.bybit.faults import read_plan
-from exchanges.paper.bybit.storage import PAUSE_KEPT_NS, Run, load_run, new_run, save_run
+from exchanges.paper.bybit.storage import PAUSE_KEPT_NS, Run, load_run, new_run, save_run, unreadable
 from exchanges.paper.bybit.venue import PaperVenue, VenueKey
 from exchanges.paper.bybit.wire import BYBIT
 from exchanges.paper.config import VenueConfig
@@ -115,18 +116,16 @@ def prepare(options: PaperOptions) -> tuple[PaperVenue, Run]:
     """
     folder = options.data_dir
     market = folder if folder is not None and (folder / "hourly.parquet").is_file() else None
-    run = load_run(folder) if folder is not None else None
-    seed = run.seed if run is not None else options.seed
+    stored = load_run(folder) if folder is not None else None
+    seed = stored.seed if stored is not None else options.seed
     replay = ParquetReplay(BYBIT, seed=seed, folder=market)
-    run = _resumed(run) if run is not None else _opened(options, replay)
-    config = VenueConfig(
-        uid=run.uid,
-        start_ns=run.opened_market_ns,
-        balances={Coin("USDT"): parse_positive(run.equity, "equity")},
-    )
-    core = VenueCore(config, replay, seed=seed)
-    if run.core is not None:
-        core.load(run.core)
+    if folder is not None and stored is not None:
+        core, run = _restored(stored, replay, folder)
+    else:
+        run = _opened(options, replay)
+        core = _new_core(run, replay)
+        if folder is not None:
+            clear_commands(folder)
     clock = VenueClock(run.start_market_ns, run.start_wire_ns, Decimal(run.speed))
     venue = PaperVenue(
         core,
@@ -134,8 +133,44 @@ def prepare(options: PaperOptions) -> tuple[PaperVenue, Run]:
         VenueKey(run.api_key, run.api_secret),
         latency_s=options.latency_ms / 1000,
         faults=read_plan(options.faults_file),
+        log=None if folder is None else CommandLog(folder, run.sequence),
     )
     return venue, run
+
+
+def _new_core(run: Run, replay: Replay) -> VenueCore:
+    config = VenueConfig(
+        uid=run.uid,
+        start_ns=run.opened_market_ns,
+        balances={Coin("USDT"): parse_positive(run.equity, "equity")},
+    )
+    return VenueCore(config, replay, seed=run.seed)
+
+
+def _restored(stored: Run, replay: Replay, folder: Path) -> tuple[VenueCore, Run]:
+    """The core as the last acknowledged command left it: the snapshot, then what was logged after it."""
+    try:
+        parse_positive(stored.speed, "speed")
+        core = _new_core(stored, replay)
+        if stored.core is not None:
+            core.load(stored.core)
+        sequence = stored.sequence
+        for logged in read_commands(folder, sequence):
+            core.handle(logged.command, logged.at_ns)
+            sequence = logged.sequence
+    except (
+        InputError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        OSError,
+    ) as error:
+        raise unreadable(folder, error) from error
+    # Nobody is connected: clients read what happened, as after any loss of their connection.
+    core.advance(core.now_ns)
+    return core, replace(_resumed(stored, core.now_ns), sequence=sequence)
 
 
 def _opened(options: PaperOptions, replay: Replay) -> Run:
@@ -156,13 +191,15 @@ def _opened(options: PaperOptions, replay: Replay) -> Run:
     )
 
 
-def _resumed(run: Run) -> Run:
+def _resumed(run: Run, stopped_ns: int) -> Run:
+    """The run with its clock after a pause; `stopped_ns` is how far its market came."""
     now = time_ns()
-    if run.core is None or now - run.stored_wire_ns <= PAUSE_KEPT_NS:
+    numerator, denominator = Decimal(run.speed).as_integer_ratio()
+    # The last command may be much younger than the snapshot.
+    alive = run.start_wire_ns + (stopped_ns - run.start_market_ns) * denominator // numerator
+    if run.core is None or now - max(run.stored_wire_ns, alive) <= PAUSE_KEPT_NS:
         return run
-    stopped = run.core["now_ns"]
-    assert isinstance(stopped, int), "the core's dump names its time"
-    return replace(run, start_market_ns=stopped, start_wire_ns=now)
+    return replace(run, start_market_ns=stopped_ns, start_wire_ns=now)
 
 
 def ready_line(venue: PaperVenue, urls: BybitUrls) -> dict[str, object]:
@@ -193,16 +230,24 @@ async def serve(options: PaperOptions, ready: Ready) -> None:
             ready(ready_line(venue, urls))
             await anyio.sleep_forever()
             return
-        save_run(folder, _stored(venue, run))
+        _save(folder, _stored(venue, run), venue.log)
         ready(ready_line(venue, urls))
         try:
             await _keep(venue, run, folder)
         finally:
-            save_run(folder, _stored(venue, run))
+            _save(folder, _stored(venue, run), venue.log)
 
 
 def _stored(venue: PaperVenue, run: Run) -> Run:
-    return replace(run, core=venue.now().dump(), stored_wire_ns=time_ns())
+    core = venue.now().dump()
+    sequence = run.sequence if venue.log is None else venue.log.cut()
+    return replace(run, core=core, sequence=sequence, stored_wire_ns=time_ns())
+
+
+def _save(folder: Path, run: Run, log: CommandLog | None) -> None:
+    save_run(folder, run)
+    if log is not None:
+        log.forget(run.sequence)
 
 
 async def _keep(venue: PaperVenue, run: Run, folder: Path) -> None:
@@ -211,7 +256,7 @@ async def _keep(venue: PaperVenue, run: Run, folder: Path) -> None:
     while True:
         if venue.version != stored:
             stored = venue.version
-            await anyio.to_thread.run_sync(save_run, folder, _stored(venue, run))
+            await anyio.to_thread.run_sync(_save, folder, _stored(venue, run), venue.log)
         await anyio.sleep(SAVE_EVERY_S)
 
 

@@ -1,5 +1,7 @@
 """A paper run on disk: its key, its clock and the core's state in one file, replaced atomically.
 
+The commands since then are beside it (command_log.py).
+
 A run that was down for a short while (a crash) keeps its clock, so that the desk's clock still agrees with
 it. After a longer pause market time continues where it stopped, instead of leaping over what nobody saw.
 """
@@ -14,7 +16,8 @@ from pathlib import Path
 from portfolio.core.errors import InputError
 
 FILE_NAME = "bybit.json"
-FORMAT = 1
+#: Goes up whenever the shape of the run, of the core's dump or of a logged command changes.
+FORMAT = 2
 #: A pause up to this long (wire) keeps the clock.
 PAUSE_KEPT_NS = 60 * 1_000_000_000
 
@@ -36,6 +39,8 @@ class Run:
     stored_wire_ns: int = 0
     #: Where it listened, so that a restarted venue is found again; 0: nowhere yet.
     port: int = 0
+    #: The last command that `core` contains.
+    sequence: int = 0
     core: Mapping[str, object] | None = field(default=None, repr=False)
 
 
@@ -64,17 +69,39 @@ def load_run(folder: Path) -> Run | None:
     if not path.exists():
         return None
     try:
-        stored: object = json.loads(path.read_text())
-    except (OSError, ValueError):
-        stored = None
-    known = {"format", *Run.__slots__}
-    if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT or not set(stored) <= known:
-        raise InputError(
-            f"The paper venue's state {path} cannot be read.",
-            field="data",
-            next_step="Restore it, or remove the folder to begin a new run (its journal will not fit).",
-        )
-    return Run(**stored)
+        return _read(json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise unreadable(folder, error) from error
+
+
+def _read(stored: object) -> Run:
+    if not isinstance(stored, dict):
+        raise TypeError("it is not an object")
+    written = stored.pop("format", None)
+    if written != FORMAT:
+        raise ValueError(f"it has format {written!r}, this version reads {FORMAT}")
+    return _checked(Run(**stored))
+
+
+def unreadable(folder: Path, cause: Exception) -> InputError:
+    """The one error of a stored run that this version cannot continue."""
+    said = f"{cause.args[0]!r} is missing" if isinstance(cause, KeyError) and cause.args else str(cause)
+    return InputError(
+        f"The paper venue's state {folder / FILE_NAME} cannot be read by this version: {said}.",
+        field="data",
+        next_step=f"Remove the folder {folder} to begin a new run (its journal will not fit), or continue "
+        "it with the version that wrote it.",
+    )
+
+
+def _checked(run: Run) -> Run:
+    for name, kind in Run.__annotations__.items():
+        value = getattr(run, name)
+        if kind in (str, int) and type(value) is not kind:
+            raise TypeError(f"{name} is {value!r}")
+    if run.core is not None and not isinstance(run.core, dict):
+        raise TypeError("core is not an object")
+    return run
 
 
 def save_run(folder: Path, run: Run) -> None:

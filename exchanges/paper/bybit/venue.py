@@ -1,7 +1,8 @@
 """The facade's middle: one core, its clock, limits and clients. Sockets and endpoints go through it.
 
-Commands are handled at the market time of their arrival. What follows from them is pushed by `run` right
-after their answer was queued, in the core's order: order, execution, position, wallet.
+Commands are handled at the market time of their arrival, after they are in the run's log. What follows from
+them is pushed by `run` right after their answer was queued, in the core's order: order, execution, position,
+wallet.
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ from dataclasses import dataclass, field
 import anyio
 
 from exchanges.bybit.urls import PAPER_END_TOPIC
+from exchanges.paper.admission import refuse
 from exchanges.paper.bybit import render_account
 from exchanges.paper.bybit.clock import VenueClock
+from exchanges.paper.bybit.command_log import CommandLog
 from exchanges.paper.bybit.faults import FaultPlan
 from exchanges.paper.bybit.feeds import BookFeed, Feed, open_feed
 from exchanges.paper.bybit.limits import Limits
@@ -49,6 +52,7 @@ class PaperVenue:
         latency_s: float = 0.0,
         push_every_s: float = 0.2,
         faults: FaultPlan | None = None,
+        log: CommandLog | None = None,
     ) -> None:
         self.core = core
         self.clock = clock
@@ -56,6 +60,8 @@ class PaperVenue:
         self.latency_s = latency_s
         self.limits = Limits()
         self.faults = faults or FaultPlan()
+        #: Where commands are kept before they are answered; None: nowhere.
+        self.log = log
         self.public: set[Session] = set()
         self.private: set[Session] = set()
         self.trade: set[Session] = set()
@@ -69,11 +75,27 @@ class PaperVenue:
     # --- for endpoints ------------------------------------------------------------------------------------
 
     def handle(self, command: Command) -> Reply:
-        """Carry out one command now."""
-        reply = self.core.handle(command, self.clock.market_ns())
+        """Carry out one command now; its answer is good after a crash of the process, too."""
+        # The machine's clock may step back, the core's does not: the log has the time that counts.
+        at_ns = max(self.clock.market_ns(), self.core.now_ns)
+        if self.log is None:
+            reply = self.core.handle(command, at_ns)
+        else:
+            try:
+                command = self.log.append(at_ns, command)
+            except OSError as error:
+                return refuse("10016", f"The paper venue cannot write its log: {error}")
+            reply = self._logged(self.log, command, at_ns)
         self.version += 1
         self._wake.set()
         return reply
+
+    def _logged(self, log: CommandLog, command: Command, at_ns: int) -> Reply:
+        try:
+            return self.core.handle(command, at_ns)
+        except BaseException:
+            log.take_back()
+            raise
 
     def now(self) -> VenueCore:
         """The core, advanced to this moment."""
