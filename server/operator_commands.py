@@ -10,11 +10,12 @@ import anyio
 
 from portfolio.approvals import load_operator_key, sign_approval, unlock
 from portfolio.core.digest import intent_digest, operator_digest
-from portfolio.core.errors import ApprovalError, CarrydeskError
-from portfolio.core.intents import Intent, SignedApproval
+from portfolio.core.errors import ApprovalError, CarrydeskError, ConflictError
+from portfolio.core.intents import Intent, IntentStatus, SignedApproval
 from portfolio.core.limits import MINUTE_NS
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import AccountId, IntentId
+from portfolio.ports import IntentRow
 from portfolio.service import DeskSnapshot, Scope
 from server.clients import OPERATOR_DOOR, OperatorClient
 from server.console import Console
@@ -133,18 +134,35 @@ def _print_status(console: Console, book: PortfolioResult, snapshot: DeskSnapsho
 # --- deciding ---------------------------------------------------------------------------------------------
 
 
+def check_waiting(row: IntentRow) -> None:
+    """Say that there is nothing to approve before the operator reads a text and types a passphrase.
+
+    Raises:
+        ConflictError: it was approved already, or has ended.
+    """
+    if row.status not in (IntentStatus.PROPOSED, IntentStatus.REQUESTED):
+        note = f" ({row.note})" if row.note else ""
+        raise ConflictError(
+            f"{row.intent.intent_id} is {row.status}{note}; only a waiting intent can be approved.",
+            next_step="See `carrydesk status` for what waits.",
+        )
+
+
 def approve(
     console: Console, settings: Settings, intent_id: str, passphrase_file: Path | None
 ) -> dict[str, Any]:
     """Show the full text and a live what-if, take the passphrase, sign, send.
 
     Raises:
+        ConflictError: the intent does not wait; nothing is shown or asked.
         ApprovalError: the text is not what the digest says, or the passphrase is wrong.
     """
     name = IntentId(intent_id)
 
     async def look(desk: OperatorClient) -> tuple[Intent, DeskSnapshot]:
-        return (await desk.progress(name)).row.intent, await desk.status()
+        row = (await desk.progress(name)).row
+        check_waiting(row)
+        return row.intent, await desk.status()
 
     intent, snapshot = ask(settings, look)
     if intent_digest(intent) != intent.digest:

@@ -211,8 +211,9 @@ def test_an_agent_proposes_a_human_approves_and_the_book_is_hedged(stack: Stack)
             approve = ("approve", intent_id, "--passphrase-file", str(stack.passphrase))
             approved = await anyio.to_thread.run_sync(lambda: stack.ok(*approve))
             assert "Asked by token" in approved["text"]
-            replayed = await anyio.to_thread.run_sync(lambda: stack.run(*approve))
-            assert replayed[1]["error"]["code"] == "conflict"
+            unasked = ("approve", intent_id, "--passphrase-file", str(stack.home / "nowhere"))
+            replayed = await anyio.to_thread.run_sync(lambda: stack.run(*unasked))
+            assert replayed[1]["error"]["code"] == "conflict"  # said before the passphrase is asked
             end = await client.call_tool("get_intent", {"intent_id": intent_id, "wait_s": 25})
             found = end.structured_content or {}
             assert (found["status"], found["unknown_orders"]) == ("done", 0), found
