@@ -6,7 +6,8 @@ operator may approve, and approval itself wakes the controller.
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import chain, count
 
 import anyio
 
@@ -29,7 +30,17 @@ from portfolio.ports import ApprovalVerifier, Clocks, IntentRow, Journal, Record
 from portfolio.proposals import Proposer
 from portfolio.ranking import Ranking
 from portfolio.reports import Reports
-from portfolio.service import DeskSnapshot, IntentProgress, Principal, Proposal, ProposalRequest, Scope
+from portfolio.service import (
+    DeskSnapshot,
+    IntentProgress,
+    LegChange,
+    OrderCheck,
+    Principal,
+    Proposal,
+    ProposalRequest,
+    Scope,
+)
+from portfolio.venue_questions import VenueQuestions
 
 WAIT_MAX_NS = 25_000_000_000
 _POLL_SECONDS = 0.1
@@ -49,6 +60,7 @@ class Desk:
         proposer: Proposer,
         reports: Reports,
         ranking: Ranking,
+        questions: VenueQuestions,
         account: AccountId,
         mode: str,
         nudge: Callable[[], None],
@@ -61,6 +73,7 @@ class Desk:
         self._proposer = proposer
         self._reports = reports
         self._ranking = ranking
+        self._questions = questions
         self._account = account
         self._mode = mode
         self._nudge = nudge
@@ -91,6 +104,13 @@ class Desk:
         """See DeskService."""
         _need(principal, Scope.READ)
         return await self._ranking.settlements(instrument_id, since_market_ns)
+
+    async def check_orders(
+        self, principal: Principal, changes: tuple[LegChange, ...]
+    ) -> tuple[OrderCheck, ...]:
+        """See DeskService."""
+        _need(principal, Scope.SIMULATE)
+        return await self._questions.check(changes)
 
     async def propose(self, principal: Principal, request: ProposalRequest) -> Proposal:
         """See DeskService."""
@@ -209,8 +229,14 @@ class Desk:
                 allowed=", ".join(Scope),
             )
         rows = await self._runner.run(self._journal.tokens)
-        if any(row.name == name for row in rows):
-            raise ConflictError(f"A token {name!r} was issued before.", next_step="Choose another name.")
+        taken = {row.name for row in rows}
+        if name in taken:
+            free = free_name(name, taken)
+            raise ConflictError(
+                f"A token {name!r} was issued before; a name is used once, even after it was revoked.",
+                field="name",
+                next_step=f"Choose another name, such as {free}: `carrydesk token add {free}`.",
+            )
         entry = TokenAdded(name, token_hash, scopes)
         await self._runner.run(lambda: self._journal.append([entry], self._clocks.wire_ns()))
 
@@ -271,6 +297,12 @@ class Desk:
         entry = IntentMoved(row.intent.intent_id, row.status, status, by, note)
         await self._runner.run(lambda: self._journal.append([entry], self._clocks.wire_ns()))
         return await self._row(row.intent.intent_id)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """`name`, or with the smallest number from 2 that nobody has."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain((name,), numbered) if one not in taken)
 
 
 def hash_token(token: str) -> str:

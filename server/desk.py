@@ -18,11 +18,12 @@ from exchanges.bybit.exchange import BybitExchange, open_bybit
 from portfolio.approvals import PinnedVerifier, load_operator_key
 from portfolio.assembly import Assembly, Surroundings
 from portfolio.core.adoption import first_treasury
-from portfolio.core.entries import EntriesFrozen, EntriesThawed, Entry, TokenAdded
+from portfolio.core.entries import EntriesFrozen, EntriesThawed, Entry
 from portfolio.core.errors import VenueError
 from portfolio.core.instrument import Instrument
 from portfolio.core.intents import IntentStatus
-from portfolio.core.names import InstrumentId
+from portfolio.core.names import Coin, InstrumentId, PairId
+from portfolio.core.pairs import PairSpec
 from portfolio.core.risk import LeveragePolicy
 from portfolio.core.universe import carry_pairs
 from portfolio.journal.lock import lock_file
@@ -30,7 +31,6 @@ from portfolio.journal.open import open_journal
 from portfolio.journal.sql import SqlJournal
 from portfolio.operations import MoveMode
 from portfolio.ports import Clocks, Runner
-from portfolio.service import Scope
 from server.clients import DESK_DOOR, DESK_METHODS, OPERATOR_DOOR, OPERATOR_METHODS
 from server.emergency import EmergencyFile
 from server.endings import say
@@ -39,6 +39,7 @@ from server.home import Home, read_token, token_hash
 from server.locks import account_lock
 from server.rpc_server import RpcLimits, RpcServer
 from server.settings import Settings
+from server.start_checks import first_token, missing_coins, unlisted
 from server.thread_runner import ThreadRunner
 from server.venue_access import VenueAccess, check_key, venue_access
 
@@ -49,7 +50,6 @@ STOPPING, RESTARTS = "stopping", "restarts"
 #: Longest wait at a stop for hedges in flight.
 STOP_SECONDS_MAX = 20.0
 _VENUE_RETRY_SECONDS_MAX = 15.0
-_AGENT_SCOPES = tuple(scope.value for scope in Scope)
 
 
 def journal_path(settings: Settings) -> Path:
@@ -80,7 +80,9 @@ async def run_desk(settings: Settings, environment: Mapping[str, str]) -> None:
             stack.enter_context(account)
             await exchange.prepare()
             instruments = {row.instrument_id: row for row in await exchange.instruments()}
+            pairs = carry_pairs(instruments.values())
             journal = await _journal(stack, runner, settings, credentials.uid, access.clocks, path)
+            await _check_coins(settings, pairs, exchange, journal, runner)
             await _first_entries(journal, runner, exchange, home, access.clocks, instruments)
             emergency = EmergencyFile(path.with_suffix(".emergency"))
             stack.callback(emergency.close)
@@ -96,7 +98,7 @@ async def run_desk(settings: Settings, environment: Mapping[str, str]) -> None:
                     clocks=access.clocks,
                     verifier=verifier,
                     instruments=instruments,
-                    pairs=carry_pairs(instruments.values()),
+                    pairs=pairs,
                     limits=settings.limits,
                     policy=LeveragePolicy(),
                     heartbeat=heartbeat.beat,
@@ -132,6 +134,21 @@ async def _journal(
     return journal
 
 
+async def _check_coins(
+    settings: Settings,
+    pairs: Mapping[PairId, PairSpec],
+    exchange: BybitExchange,
+    journal: SqlJournal,
+    runner: Runner,
+) -> None:
+    """A coin that the operator wrote is traded or refused, never dropped."""
+    holdings = await runner.run(journal.holdings)
+    held = {Coin(pair_id.partition("@")[0]) for pair_id, _ in holdings}
+    missing = missing_coins(settings.coins, {pair.coin for pair in pairs.values()}, held)
+    if missing:
+        raise unlisted(missing, await exchange.listed_coins())
+
+
 async def _first_entries(
     journal: SqlJournal,
     runner: Runner,
@@ -146,8 +163,9 @@ async def _first_entries(
     orders, treasury = await runner.run(journal.orders), await runner.run(journal.treasury)
     if not orders and not treasury and not tokens:
         entries += first_treasury(await exchange.snapshot(), instruments.values())
-    if home.token_file.exists() and not any(row.name == "agent" for row in tokens):
-        entries.append(TokenAdded("agent", token_hash(read_token(home)), _AGENT_SCOPES))
+    if home.token_file.exists():
+        token = first_token(token_hash(read_token(home)), tokens)
+        entries += [] if token is None else [token]
     if any(row.source == STOPPING for row in freezes):
         entries.append(EntriesThawed(STOPPING, "desk"))
     if home.freeze_file.exists():

@@ -215,6 +215,7 @@ def read_token(home: Home) -> str:
     if mode & 0o077:
         raise SettingsError(
             f"{path} may be read by other users.",
-            next_step="Revoke it (`carrydesk token revoke agent`), delete the file and add another token.",
+            next_step=f"Run `chmod 600 {path}`. If somebody may have read it: delete the file, run "
+            "`carrydesk init` and `carrydesk serve`, then `carrydesk token revoke` the old one.",
         )
     return token

@@ -119,6 +119,12 @@ class BybitExchange:
         self._instruments = await self._reads.instruments(self.settings.coins)
         return self._instruments
 
+    async def listed_coins(self) -> frozenset[Coin]:
+        """Every coin that trades now as a spot pair and as a perpetual, configured or not."""
+        found = await self._reads.instruments(frozenset())
+        spots = {one.base for one in found if one.kind is InstrumentKind.SPOT}
+        return frozenset(spots & {one.base for one in found if one.kind is not InstrumentKind.SPOT})
+
     async def _known_instruments(self) -> tuple[Instrument, ...]:
         return self._instruments or await self.instruments()
 

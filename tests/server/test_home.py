@@ -52,8 +52,9 @@ def test_a_token_file_that_others_may_read_is_not_used(tmp_path: Path) -> None:
     write_private(home.token_file, new_token() + "\n")
     assert read_token(home).startswith("cda_")
     home.token_file.chmod(0o644)
-    with pytest.raises(SettingsError, match="other users"):
+    with pytest.raises(SettingsError, match="other users") as caught:
         read_token(home)
+    assert f"chmod 600 {home.token_file}" in caught.value.next_step
 
 
 def test_tokens_are_random_and_stored_as_hashes() -> None:

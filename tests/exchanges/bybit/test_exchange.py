@@ -50,6 +50,7 @@ async def test_everything_that_is_read_at_the_start_comes_through_the_wire() -> 
                 sent.notional_min,
             )
             assert one.funding_interval_minutes == sent.funding_interval_minutes
+        assert await rig.exchange.listed_coins() == {one.base for one in core.instruments()}
         tables, sent_tables = await rig.exchange.risk_tables(), core.tables(0)
         assert tables.positions == sent_tables.positions
         assert tables.fees == sent_tables.fees
