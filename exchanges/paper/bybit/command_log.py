@@ -6,15 +6,18 @@ one, and the older files are removed when that snapshot is in place. A crash in 
 snapshot already has; their sequence numbers tell.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from exchanges.paper.commands import Command
-from portfolio.codec import from_data, read_json, to_json
+from exchanges.paper.storage import decode, encode
 
 PREFIX, SUFFIX = "bybit-commands-", ".jsonl"
+_KINDS: dict[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,10 @@ class CommandLog:
         """Write a command down and return it as a replay would read it.
 
         Raises:
-            InputError: a value that cannot be written.
             OSError: the disk refused; nothing is left of the line.
         """
-        line = to_json(LoggedCommand(self.sequence + 1, at_ns, command))
-        body = line.encode() + b"\n"
+        body = _line(LoggedCommand(self.sequence + 1, at_ns, command))
+        logged = _read(body)
         descriptor = self._opened()
         self._before = os.fstat(descriptor).st_size
         try:
@@ -53,7 +55,7 @@ class CommandLog:
             os.ftruncate(descriptor, self._before)
             raise
         self.sequence += 1
-        return from_data(LoggedCommand, read_json(line)).command
+        return logged.command
 
     def take_back(self) -> None:
         """Remove the line just appended: its command failed, and would fail every replay."""
@@ -89,13 +91,13 @@ def read_commands(folder: Path, after: int) -> Iterator[LoggedCommand]:
     """The logged commands after a sequence, in order; a torn last line was never answered and is cut off.
 
     Raises:
-        InputError: a line that is not a command.
-        ValueError: a command is missing between two others or after the snapshot.
+        KeyError, TypeError, ValueError, ArithmeticError: a line that is not a command of this version, or
+            a command that is missing between two others or after the snapshot.
     """
     expected = after + 1
     for _, path in _files(folder):
         for line in _whole_lines(path):
-            logged = from_data(LoggedCommand, read_json(line))
+            logged = _read(line)
             if logged.sequence < expected:
                 continue
             if logged.sequence > expected:
@@ -108,6 +110,26 @@ def clear_commands(folder: Path) -> None:
     """Remove the commands of a run whose snapshot is gone: a new run begins in its folder."""
     for _, path in _files(folder):
         path.unlink(missing_ok=True)
+
+
+def _line(logged: LoggedCommand) -> bytes:
+    row = {
+        "sequence": logged.sequence,
+        "at_ns": logged.at_ns,
+        "kind": type(logged.command).__name__,
+        "body": encode(logged.command),
+    }
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def _read(line: bytes) -> LoggedCommand:
+    row = json.loads(line)
+    if type(row["sequence"]) is not int or type(row["at_ns"]) is not int:
+        raise TypeError("a logged command's sequence and time are integers")
+    kind = _KINDS.get(row["kind"])
+    if kind is None:
+        raise ValueError(f"the logged command {row['kind']!r} is not known")
+    return LoggedCommand(row["sequence"], row["at_ns"], decode(kind, row["body"]))
 
 
 def _write(descriptor: int, body: bytes) -> None:

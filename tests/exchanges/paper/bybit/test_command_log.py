@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from time import time_ns
+from typing import get_args
 
 import httpx2
 import pytest
@@ -19,11 +20,39 @@ from exchanges.paper.bybit.command_log import CommandLog, read_commands
 from exchanges.paper.bybit.serve import PaperOptions, prepare
 from exchanges.paper.bybit.storage import FILE_NAME, FORMAT, PAUSE_KEPT_NS, Run, load_run, save_run
 from exchanges.paper.bybit.venue import PaperVenue
-from exchanges.paper.commands import Command, PlaceOrder, Repay, Shock
+from exchanges.paper.commands import (
+    AmendOrder,
+    AutoDeleverage,
+    Borrow,
+    CancelAll,
+    CancelOrder,
+    ChangeTables,
+    Command,
+    FreezeBook,
+    LimitNextFill,
+    PlaceOrder,
+    RejectNext,
+    Repay,
+    SetCollateralSwitch,
+    SetLeverage,
+    SetSpotLeverage,
+    ShiftFigures,
+    Shock,
+    Transfer,
+)
 from exchanges.paper.core import VenueCore
 from portfolio.core.errors import InputError
+from portfolio.core.instrument import InstrumentKind
 from portfolio.core.names import Coin, InstrumentId
 from portfolio.core.orders import Side, TimeInForce
+from portfolio.core.risk import (
+    BorrowTable,
+    BorrowTier,
+    CollateralTable,
+    CollateralTier,
+    FeeRates,
+    PositionTier,
+)
 
 SOL = InstrumentId("bybit:linear:SOLUSDT")
 SOL_SPOT = InstrumentId("bybit:spot:SOLUSDT")
@@ -148,6 +177,39 @@ def test_a_torn_only_line_leaves_a_file_that_can_be_appended_to(tmp_path: Path) 
     assert restored.core.executions() == ()
     assert restored.handle(sell("a1")).ok
     assert len(again(tmp_path).core.executions()) == 1
+
+
+def test_every_kind_of_command_comes_back_as_it_was(tmp_path: Path) -> None:
+    rates = FeeRates(Decimal("-0.0001"), Decimal("0.00055"))
+    tier = PositionTier(Decimal("1E+6"), Decimal("0.1"), Decimal("0.05"), Decimal(10), Decimal(0))
+    coin = Coin("SOL")
+    collateral = CollateralTable(coin, True, (CollateralTier(Decimal(0), None, Decimal("0.90")),))
+    borrow = BorrowTable(
+        coin, True, Decimal("0.00001"), None, (BorrowTier(None, Decimal(1), Decimal(1), Decimal(2)),)
+    )
+    commands: tuple[Command, ...] = (
+        sell("a", "1.50", "150.10"),
+        CancelOrder(SOL, "a"),
+        AmendOrder(SOL, order_id="1", price=Decimal("1.10")),
+        CancelAll(InstrumentKind.SPOT, SOL_SPOT),
+        Repay(coin),
+        Borrow(coin, Decimal(1)),
+        SetLeverage(SOL, Decimal(3)),
+        SetSpotLeverage(Decimal(4)),
+        SetCollateralSwitch(coin, False),
+        Transfer(coin, Decimal("-0.5")),
+        Shock({coin: Decimal("0.80")}, {coin: Decimal("0.01")}, 5),
+        ChangeTables((collateral,), (borrow,), {SOL: (tier,)}, {SOL: rates}),
+        AutoDeleverage(SOL, Decimal("0.5")),
+        ShiftFigures(Decimal(2)),
+        FreezeBook(SOL, 9),
+        LimitNextFill(SOL, Decimal("0.3")),
+        RejectNext(SOL, "170131", "Spot is closed.", 2),
+    )
+    assert {type(command) for command in commands} == set(get_args(Command))
+    log = CommandLog(tmp_path, 0)
+    assert tuple(log.append(1, command) for command in commands) == commands
+    assert tuple(row.command for row in read_commands(tmp_path, 0)) == commands
 
 
 def test_a_command_taken_back_is_not_in_the_log(tmp_path: Path) -> None:
