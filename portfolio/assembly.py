@@ -31,6 +31,7 @@ from portfolio.proposals import Proposer
 from portfolio.ranking import Ranking
 from portfolio.repayment import Repayer
 from portfolio.reports import Reports
+from portfolio.venue_questions import VenueQuestions
 from portfolio.view import AccountView
 from portfolio.waiting import WaitingRoom
 from portfolio.worker import RebalanceWorker
@@ -192,6 +193,9 @@ class Assembly:
             proposer=proposer,
             reports=reports,
             ranking=self.ranking,
+            questions=VenueQuestions(
+                exchange=given.exchange, view=self.view, sim=self.sim, clocks=given.clocks
+            ),
             account=given.account,
             mode=given.mode,
             nudge=self.controller.nudge,

@@ -24,6 +24,7 @@ from portfolio.core.market import FundingOutlook, Quote, Settlement
 from portfolio.core.names import AccountId, Coin, InstrumentId, IntentId, PairId
 from portfolio.core.pairs import ArbitragePair, PairLegs
 from portfolio.core.table_changes import TableChange
+from portfolio.core.venue_check import VenueCheck
 from portfolio.ports import Freeze, IntentRow, Recorded, TokenRow
 
 
@@ -207,6 +208,31 @@ class IntentProgress:
     guard_actions: tuple[Recorded, ...]
 
 
+#: Most orders that the venue is asked about in one call.
+CHECKS_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LegChange:
+    """A perpetual that a what-if trades: signed base coins."""
+
+    instrument_id: InstrumentId
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCheck:
+    """What one order alone would do to the account's rates, by our rule and by the venue's own answer."""
+
+    instrument_id: InstrumentId
+    quantity: Decimal
+    #: None while it cannot be computed.
+    ours: VenueCheck | None
+    #: None: no answer; `note` says why.
+    venue: VenueCheck | None
+    note: str
+
+
 class DeskService(Protocol):
     """The front's door. Every method raises CarrydeskError with what to do next."""
 
@@ -222,6 +248,12 @@ class DeskService(Protocol):
         self, principal: Principal, instrument_id: InstrumentId, since_market_ns: int
     ) -> tuple[Settlement, ...]:
         """Scope read. Settled funding of a perpetual, from the desk's cache."""
+        ...
+
+    async def check_orders(
+        self, principal: Principal, changes: tuple[LegChange, ...]
+    ) -> tuple[OrderCheck, ...]:
+        """Scope simulate. Asks the venue what at most CHECKS_MAX perpetual orders would do, each alone."""
         ...
 
     async def propose(self, principal: Principal, request: ProposalRequest) -> Proposal:

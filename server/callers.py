@@ -15,6 +15,8 @@ from portfolio.service import (
     DeskService,
     DeskSnapshot,
     IntentProgress,
+    LegChange,
+    OrderCheck,
     Principal,
     Proposal,
     ProposalRequest,
@@ -87,6 +89,12 @@ class ShelvedDesk:
             rows = await self._desk.settlements(principal, instrument_id, since_market_ns)
             known = shelf.history[instrument_id] = _History(rows, since_market_ns, market_ns, now)
         return tuple(row for row in known.rows if row.market_ns >= since_market_ns)
+
+    async def check_orders(
+        self, principal: Principal, changes: tuple[LegChange, ...]
+    ) -> tuple[OrderCheck, ...]:
+        """See `DeskService`."""
+        return await self._desk.check_orders(principal, changes)
 
     async def propose(self, principal: Principal, request: ProposalRequest) -> Proposal:
         """See `DeskService`."""

@@ -8,7 +8,9 @@ from portfolio.service import (
     DeskService,
     DeskSnapshot,
     IntentProgress,
+    LegChange,
     OperatorService,
+    OrderCheck,
     Principal,
     Proposal,
     ProposalRequest,
@@ -49,6 +51,15 @@ class DeskClient:
         arguments = {"instrument_id": instrument_id, "since_market_ns": since_market_ns}
         rows: tuple[Settlement, ...] = await self._link.call(
             DESK_METHODS["settlements"], arguments, self._token
+        )
+        return rows
+
+    async def check_orders(
+        self, principal: Principal, changes: tuple[LegChange, ...]
+    ) -> tuple[OrderCheck, ...]:
+        """See `DeskService`."""
+        rows: tuple[OrderCheck, ...] = await self._link.call(
+            DESK_METHODS["check_orders"], {"changes": changes}, self._token
         )
         return rows
 

@@ -25,12 +25,15 @@ from portfolio.core.risk import (
     PositionTier,
     RiskTables,
 )
+from portfolio.core.venue_check import VenueCheck
 from portfolio.ports import IntentRow, Recorded
 from portfolio.service import (
     DataAges,
     DeskSnapshot,
     GuardReport,
     IntentProgress,
+    LegChange,
+    OrderCheck,
     PairProgress,
     Principal,
     Proposal,
@@ -249,6 +252,11 @@ def settled(coin: str, days: int = 60) -> tuple[Settlement, ...]:
     return tuple(rows)
 
 
+#: What an order would do: ours in full, the venue's cut to four places.
+RATES_OURS = VenueCheck(D("0.02021"), D("0.00404"), D("0.03037"), D("0.00608"))
+RATES_VENUE = VenueCheck(D("0.0202"), D("0.0040"), D("0.0303"), D("0.0060"))
+
+
 @dataclass
 class SampleDesk:
     """Implements `DeskService` on the values above, and counts what was asked."""
@@ -264,6 +272,11 @@ class SampleDesk:
     calls: list[str] = field(default_factory=list)
     #: What `request_execution` and `intent` wait for, when set.
     gate: anyio.Event | None = None
+    #: What the venue is asked about, and its answer.
+    asked: list[tuple[LegChange, ...]] = field(default_factory=list)
+    answer: Callable[[LegChange], OrderCheck] = lambda row: OrderCheck(
+        row.instrument_id, row.quantity, RATES_OURS, RATES_VENUE, ""
+    )
     change: Callable[[Proposal], Proposal] = lambda proposal: proposal
 
     async def authenticate(self, token: str) -> Principal:
@@ -286,6 +299,13 @@ class SampleDesk:
         self._allow(principal, "read")
         coin = instrument_id.rpartition(":")[2].removesuffix("USDT")
         return tuple(row for row in settled(coin) if row.market_ns >= since_market_ns)
+
+    async def check_orders(
+        self, principal: Principal, changes: tuple[LegChange, ...]
+    ) -> tuple[OrderCheck, ...]:
+        self._allow(principal, "simulate")
+        self.asked.append(changes)
+        return tuple(self.answer(row) for row in changes)
 
     async def propose(self, principal: Principal, request: ProposalRequest) -> Proposal:
         self._allow(principal, "propose")
