@@ -10,7 +10,7 @@ from portfolio.core.errors import AccessError, InputError, UnknownNameError
 from portfolio.core.names import InstrumentId
 from portfolio.core.orders import OrderRequest
 from portfolio.core.venue_check import VenueCheck
-from portfolio.service import LegChange, Principal
+from portfolio.service import LegChange, OrderCheck, Principal
 from portfolio.venue_questions import ASKED_PER_SECOND
 from tests.portfolio.living_desk import AGENT, Living, with_desk
 from tests.portfolio.rig import perpetual, spot
@@ -54,7 +54,7 @@ def test_an_absent_answer_says_why() -> None:
 
 def test_the_venue_is_asked_a_few_times_a_second_by_all_callers_together() -> None:
     async def test(living: Living) -> None:
-        rows = []
+        rows: list[OrderCheck] = []
         for _ in range(3):
             rows += await living.desk.check_orders(AGENT, (SHORT, SHORT))
         assert [row.venue is not None for row in rows] == [True] * ASKED_PER_SECOND + [False] * 2
