@@ -50,8 +50,11 @@ class OfferedTool(McpTool):
             raise UnexpectedToolError(text) from error
         if not convert_result:
             return result
+        texts = [result.model_dump_json()]
+        if tool.text is not None:
+            texts.insert(0, tool.text(result))
         return CallToolResult(
-            content=[TextContent(type="text", text=result.model_dump_json())],
+            content=[TextContent(type="text", text=text) for text in texts],
             structured_content=result.model_dump(mode="json"),
         )
 

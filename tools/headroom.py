@@ -1,31 +1,45 @@
 """How large a pair can be, and which limit binds."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
+from portfolio.core.decimals import round_toward_zero_to_step
 from portfolio.core.errors import CarrydeskError
 from portfolio.core.margin.results import Headroom
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import PairId
 from portfolio.core.pairs import PairLegs
+from portfolio.core.staking import UNDERLYING
 from portfolio.service import DeskSnapshot
 from tools.book import reference_price
 
+#: Decimal places of USD that are tried to name a size; beyond these it is written out.
+_PLACES = (2, 4, 6, 8)
+
 
 def headroom(
-    snapshot: DeskSnapshot, state: MarginState, pair_id: PairId, targets: Mapping[PairId, Decimal]
+    snapshot: DeskSnapshot, state: MarginState, legs: Mapping[PairId, PairLegs], pair_id: PairId
 ) -> Headroom:
-    """How much more of a pair fits in `state`, in which `targets` (coins of one leg) are reached already.
+    """How much more of a pair fits in `state`, in which every pair holds `legs`.
 
     Raises:
         UnknownNameError: not a pair of this desk.
         MissingDataError: an input is not there.
     """
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
-    moved = {name: PairLegs(name, coins, coins) for name, coins in targets.items()}
-    legs = {**snapshot.legs, **moved}
-    return MarginSim().headroom(state, pairs, legs, pair_id, snapshot.limits)
+    return MarginSim(staking=UNDERLYING).headroom(state, pairs, legs, pair_id, snapshot.limits)
+
+
+def usd_of_coins(quantity: Decimal, price: Decimal, lot: Decimal) -> Decimal:
+    """The shortest USD amount that is taken for as many lots: what a target of it comes to, to the lot."""
+    exact = quantity * price
+    wanted = round_toward_zero_to_step(quantity, lot)
+    for places in _PLACES:
+        rounded = exact.quantize(Decimal(1).scaleb(-places), rounding=ROUND_CEILING)
+        if round_toward_zero_to_step(rounded / price, lot) == wanted:
+            return rounded
+    return exact
 
 
 def max_notional_usd(snapshot: DeskSnapshot, pair_id: PairId) -> tuple[Decimal, str] | None:
@@ -33,7 +47,7 @@ def max_notional_usd(snapshot: DeskSnapshot, pair_id: PairId) -> tuple[Decimal, 
     if snapshot.state is None:
         return None
     try:
-        room = headroom(snapshot, snapshot.state, pair_id, {})
+        room = headroom(snapshot, snapshot.state, snapshot.legs, pair_id)
     except CarrydeskError:
         return None  # shown as null; the snapshot's warnings say what is missing
     lead = next(pair.spec.lead_leg for pair in snapshot.pairs if pair.spec.pair_id == pair_id)

@@ -1,43 +1,40 @@
 """simulate_margin: the account before, after and under stress, without changing anything."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Annotated
 
+import anyio
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
 from portfolio.core.account import MarginFigures
-from portfolio.core.decimals import ONE, ZERO, plain, round_toward_zero_to_step
-from portfolio.core.errors import AccessError, MissingDataError, UnknownNameError
+from portfolio.core.decimals import plain
+from portfolio.core.errors import AccessError, CarrydeskError, MissingDataError
+from portfolio.core.margin import bybit_uta
 from portfolio.core.margin.pairing import leg_price_usd, lot_of
-from portfolio.core.margin.results import Headroom, Simulation
+from portfolio.core.margin.results import Headroom, LiquidationPrices, PairMargin, Simulation
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario
+from portfolio.core.margin.tilt import Tilt, tilt
 from portfolio.core.names import Coin, PairId
-from portfolio.core.pairs import PairSpec
-from portfolio.service import DeskService, DeskSnapshot, Principal, Scope
-from tools.headroom import headroom
-from tools.inputs import Amount, Detail, PairName, TargetArgument
-from tools.results import Common, MarginBlock, head, margin_block, ratio, seconds, usd
+from portfolio.core.staking import UNDERLYING
+from portfolio.service import DeskService, DeskSnapshot, OrderCheck, Principal, Scope
+from tools.headroom import headroom, usd_of_coins
+from tools.inputs import Detail, PairName, TargetArgument
+from tools.liquidation import found_prices, search_of
+from tools.results import Common, MarginBlock, head, margin_block, ratio, usd
+from tools.simulate_text import simulation_text
 from tools.spec import READING, Arguments, Tool
+from tools.tilt import JointMoveBlock, joint_move
+from tools.venue_check import VenueCheckBlock, perpetual_changes, venue_check
+from tools.what_if import ScenarioArgument, own_scenarios, wanted_targets
 
 #: Stresses shown without `detail: full`.
 _CONCISE_MAX = 3
-
-Move = Annotated[Amount, Field(gt=-1, le=9, description="Fraction by which the price moves: -0.3 is -30 %.")]
-
-
-class ScenarioArgument(Arguments):
-    """A stress of your own."""
-
-    name: Annotated[str, Field(min_length=1, max_length=60)]
-    moves: Annotated[dict[str, Move], Field(max_length=40, description="Move by coin, such as SOL.")] = Field(
-        default_factory=dict
-    )
-    collateral_ratio_shift: Annotated[
-        Amount, Field(ge=-1, le=0, description="Added to every collateral ratio, a fraction.")
-    ] = ZERO
 
 
 class SimulateArguments(Arguments):
@@ -65,8 +62,17 @@ class StressBlock(BaseModel):
     adjusted_equity_usd: str
 
 
+class ShareBlock(BaseModel):
+    """What a pair bears when everybody bears the average; with the treasury the shares are the account."""
+
+    initial_margin_usd: str
+    maintenance_margin_usd: str
+    haircut_usd: str
+    borrowed_usd: str
+
+
 class PairMarginBlock(BaseModel):
-    """What one pair adds to the account after the change."""
+    """What one pair adds to the account after the change: with it less without it."""
 
     pair: str
     notional_usd: str = Field(description="One leg.")
@@ -74,24 +80,22 @@ class PairMarginBlock(BaseModel):
     initial_margin_usd: str
     maintenance_margin_usd: str
     haircut_usd: str
+    average: ShareBlock
+    liquidation_below_usd: str | None = Field(
+        description="Price of the coin alone at which the ACCOUNT liquidates, on the way down; null: none."
+    )
+    liquidation_above_usd: str | None = Field(description="The same on the way up, to ten times; null: none.")
 
 
 class FindMaxBlock(BaseModel):
     """The largest size of one pair."""
 
     pair: str
-    max_notional_usd: str = Field(description="One leg, absolute.")
+    max_notional_usd: str = Field(description="One leg, absolute; as a target it is allowed.")
+    max_quantity_coins: str = Field(description="One leg.")
+    lot_coins: str = Field(description="One lot more is refused.")
     more_usd: str = Field(description="On top of its size in this simulation.")
     binding_limit: str
-
-
-class VenueCheck(BaseModel):
-    """Our figures against the venue's own, as the account is now."""
-
-    ours: MarginBlock
-    venue: MarginBlock
-    gap: str | None = Field(description="Larger relative difference of maintenance margin and equity.")
-    venue_age_s: float | None
 
 
 class SimulateResult(Common):
@@ -105,14 +109,31 @@ class SimulateResult(Common):
     per_pair: list[PairMarginBlock]
     worst_stress: StressBlock | None
     stresses: list[StressBlock]
-    venue_check: VenueCheck | None
+    joint_move: JointMoveBlock
+    venue_check: VenueCheckBlock | None
     assumptions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was computed."""
+
+    simulation: Simulation
+    room: Headroom | None
+    tilt: Tilt
+    ends: Mapping[Coin, LiquidationPrices]
 
 
 async def simulate_margin(
     desk: DeskService, principal: Principal, arguments: SimulateArguments
 ) -> SimulateResult:
-    """Simulate on the desk's snapshot."""
+    """Simulate on the desk's snapshot; meanwhile the venue is asked about the perpetual legs.
+
+    Raises:
+        AccessError: the token lacks the scope.
+        MissingDataError: an input is not there.
+        InputError: a pair, coin or scenario that does not exist here, is named twice, or contradicts another.
+    """
     if Scope.SIMULATE not in principal.scopes:
         raise AccessError(
             f"Token {principal.name} lacks the scope simulate.", next_step="Ask the operator for it."
@@ -125,92 +146,119 @@ async def simulate_margin(
             field="data",
             next_step="Call get_portfolio for the ages and try again.",
         )
-    simulation, room = await anyio.to_thread.run_sync(_simulated, snapshot, state, arguments)
-    return _result(snapshot, arguments, simulation, room)
+    pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
+    targets = wanted_targets(state, pairs, snapshot.legs, arguments.targets, only=arguments.only)
+    scenarios = own_scenarios(state, arguments.scenarios)
+    changes = perpetual_changes(snapshot, state, pairs, targets)
+    checks: list[OrderCheck] = []
+
+    async def ask() -> None:
+        try:
+            checks.extend(await desk.check_orders(principal, changes))
+        except CarrydeskError as error:
+            absent = [
+                OrderCheck(row.instrument_id, row.quantity, None, None, error.message) for row in changes
+            ]
+            checks.extend(absent)
+
+    work = partial(_simulated, snapshot, state, arguments, targets, scenarios)
+    answer: _Answer | CarrydeskError
+    async with anyio.create_task_group() as tasks:
+        if changes:
+            tasks.start_soon(ask)
+        try:
+            answer = await anyio.to_thread.run_sync(work)
+        except CarrydeskError as error:
+            answer = error  # raised below: a task group would wrap it
+            tasks.cancel_scope.cancel()
+    if isinstance(answer, CarrydeskError):
+        raise answer
+    return _result(snapshot, arguments, answer, checks)
 
 
 def _simulated(
-    snapshot: DeskSnapshot, state: MarginState, arguments: SimulateArguments
-) -> tuple[Simulation, Headroom | None]:
-    sim = MarginSim()
+    snapshot: DeskSnapshot,
+    state: MarginState,
+    arguments: SimulateArguments,
+    targets: Mapping[PairId, Decimal],
+    scenarios: Sequence[Scenario],
+) -> _Answer:
+    sim = MarginSim(staking=UNDERLYING)
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
-    targets = _targets(state, pairs, arguments)
-    stresses: list[Scenario] | None = [_scenario(state, one) for one in arguments.scenarios]
+    stresses = list(scenarios)
     if arguments.stress:
         probe = sim.simulate(state, pairs, snapshot.legs, targets, stresses=())
-        stresses = [*sim.scenarios(probe.state), *(stresses or [])]
+        stresses = [*sim.scenarios(probe.state), *stresses]
     simulation = sim.simulate(state, pairs, snapshot.legs, targets, stresses=stresses, limits=snapshot.limits)
+    after = simulation.state
     room = None
     if arguments.find_max is not None:
-        room = headroom(snapshot, simulation.state, PairId(arguments.find_max), targets)
-    return simulation, room
-
-
-def _targets(
-    state: MarginState, pairs: dict[PairId, PairSpec], arguments: SimulateArguments
-) -> dict[PairId, Decimal]:
-    """Coins of one leg by pair."""
-    targets = dict.fromkeys(pairs, ZERO) if arguments.only else {}
-    for target in arguments.targets:
-        pair = pairs.get(PairId(target.pair))
-        if pair is None:
-            raise UnknownNameError(
-                f"{target.pair} is not a pair of this desk.",
-                field="targets",
-                allowed=", ".join(sorted(pairs)),
-                next_step="Name one of these.",
-            )
-        coins = target.notional_usd / leg_price_usd(state, pair)
-        targets[pair.pair_id] = round_toward_zero_to_step(coins, lot_of(state, pair))
-    return targets
-
-
-def _scenario(state: MarginState, argument: ScenarioArgument) -> Scenario:
-    for coin in argument.moves:
-        if Coin(coin) not in state.prices.usd:
-            raise UnknownNameError(
-                f"{coin} has no price here.", field="scenarios", next_step="Name coins such as SOL."
-            )
-    factors = {Coin(coin): ONE + move for coin, move in argument.moves.items()}
-    return Scenario(argument.name, factors, ratio_shift=argument.collateral_ratio_shift)
+        room = headroom(snapshot, after, simulation.legs, PairId(arguments.find_max))
+    coins = sorted({pairs[row.pair_id].coin for row in simulation.pairs if row.quantity > 0})
+    return _Answer(
+        simulation=simulation,
+        room=room,
+        tilt=tilt(sim.rule, after, search_of(after).factors),
+        ends=found_prices(after, coins),
+    )
 
 
 def _result(
-    snapshot: DeskSnapshot, arguments: SimulateArguments, simulation: Simulation, room: Headroom | None
+    snapshot: DeskSnapshot, arguments: SimulateArguments, answer: _Answer, checks: Sequence[OrderCheck]
 ) -> SimulateResult:
+    simulation, room = answer.simulation, answer.room
     stresses = [_stress(row.scenario, row.figures) for row in simulation.stresses]
     full = arguments.detail == "full"
     shown = [row for row in simulation.pairs if full or row.quantity > 0]
+    coins = {pair.spec.pair_id: pair.spec.coin for pair in snapshot.pairs}
     return SimulateResult(
         **head(snapshot, _summary(simulation), _next(simulation)),
         before=margin_block(simulation.before),
         after=margin_block(simulation.after),
         allowed=simulation.allowed,
         blocked_by=list(simulation.blocked_by),
-        find_max=None if room is None else _find_max(room, room.target * _price(snapshot, room.pair_id)),
-        per_pair=[
-            PairMarginBlock(
-                pair=row.pair_id,
-                notional_usd=usd(row.notional_usd),
-                quantity_coins=plain(row.quantity),
-                initial_margin_usd=usd(row.initial_margin),
-                maintenance_margin_usd=usd(row.maintenance_margin),
-                haircut_usd=usd(row.haircut_usd),
-            )
-            for row in shown
-        ],
+        find_max=None if room is None else _find_max(snapshot, room),
+        per_pair=[_pair(row, answer.ends.get(coins[row.pair_id])) for row in shown],
         worst_stress=stresses[0] if stresses else None,
         stresses=stresses if full else stresses[:_CONCISE_MAX],
-        venue_check=_venue_check(snapshot),
-        assumptions=_ASSUMPTIONS,
+        joint_move=joint_move(answer.tilt, simulation.after),
+        venue_check=venue_check(snapshot, checks, full=full),
+        assumptions=[*_ASSUMPTIONS, *bybit_uta.ASSUMPTIONS],
     )
 
 
-_ASSUMPTIONS = [
+def _pair(row: PairMargin, end: LiquidationPrices | None) -> PairMarginBlock:
+    average = row.average
+    return PairMarginBlock(
+        pair=row.pair_id,
+        notional_usd=usd(row.notional_usd),
+        quantity_coins=plain(row.quantity),
+        initial_margin_usd=usd(row.initial_margin),
+        maintenance_margin_usd=usd(row.maintenance_margin),
+        haircut_usd=usd(row.haircut_usd),
+        average=ShareBlock(
+            initial_margin_usd=usd(average.initial_margin),
+            maintenance_margin_usd=usd(average.maintenance_margin),
+            haircut_usd=usd(average.haircut_usd),
+            borrowed_usd=usd(average.borrowed_usd),
+        ),
+        liquidation_below_usd=None if end is None else _price(end.below),
+        liquidation_above_usd=None if end is None else _price(end.above),
+    )
+
+
+def _price(value: Decimal | None) -> str | None:
+    """A price with six digits: coins cost from 1e-6 to 1e5 USD."""
+    return None if value is None else plain(Decimal(f"{value:.6g}"))
+
+
+_ASSUMPTIONS = (
     "Trades fill at mark and index prices and pay the account's taker fees.",
     "A spot purchase borrows what the wallet lacks; a sale repays debt of its coin.",
     "Open orders stay in place. Each stress is immediate and without transfers.",
-]
+    "A coin without a price or a collateral table that is only held counts nothing.",
+    "venue_check.orders: the venue answers for each perpetual leg alone, taken as filled at once.",
+)
 
 
 def _summary(simulation: Simulation) -> str:
@@ -239,30 +287,17 @@ def _stress(name: str, figures: MarginFigures) -> StressBlock:
     )
 
 
-def _find_max(room: Headroom, total_usd: Decimal) -> FindMaxBlock:
+def _find_max(snapshot: DeskSnapshot, room: Headroom) -> FindMaxBlock:
+    assert snapshot.state is not None, "a simulation was made from it"
+    pair = next(pair.spec for pair in snapshot.pairs if pair.spec.pair_id == room.pair_id)
+    price, lot = leg_price_usd(snapshot.state, pair), lot_of(snapshot.state, pair)
     return FindMaxBlock(
         pair=room.pair_id,
-        max_notional_usd=usd(total_usd),
+        max_notional_usd=plain(usd_of_coins(room.target, price, lot)),
+        max_quantity_coins=plain(room.target),
+        lot_coins=plain(lot),
         more_usd=usd(room.notional_usd),
         binding_limit=room.binding,
-    )
-
-
-def _price(snapshot: DeskSnapshot, pair_id: PairId) -> Decimal:
-    assert snapshot.state is not None, "a simulation was made from it"
-    pair = next(pair.spec for pair in snapshot.pairs if pair.spec.pair_id == pair_id)
-    return leg_price_usd(snapshot.state, pair)
-
-
-def _venue_check(snapshot: DeskSnapshot) -> VenueCheck | None:
-    guard = snapshot.guard
-    if guard.figures is None or guard.venue_figures is None:
-        return None
-    return VenueCheck(
-        ours=margin_block(guard.figures),
-        venue=margin_block(guard.venue_figures),
-        gap=None if guard.margin_gap is None else ratio(guard.margin_gap, 6),
-        venue_age_s=seconds(snapshot.ages.account_ns),
     )
 
 
@@ -272,12 +307,14 @@ TOOL = Tool(
     description=(
         "What the whole account's margin would be after moving pairs to these sizes (USD of ONE leg, "
         "absolute), and under stress: each coin +-30 %, the market +-20 and +-40 %, collateral ratios -5 "
-        "points, and your own scenarios. Says whether the desk would allow it and which limit refuses; "
-        "find_max gives the largest size of one pair and what binds. Changes nothing, asks nobody. Use it "
-        "before propose_rebalance."
+        "points, staked coins -5 %, and your own scenarios. Says whether the desk would allow it and which "
+        "limit refuses, which way the account is hurt, where it liquidates, and how far our figures are from "
+        "the venue's; find_max gives the largest size of one pair and what binds. Changes nothing, asks "
+        "nobody. Use it before propose_rebalance."
     ),
     arguments=SimulateArguments,
     result=SimulateResult,
     hints=READING,
     run=simulate_margin,
+    text=simulation_text,
 )

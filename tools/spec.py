@@ -43,6 +43,8 @@ class Tool(Generic[A, R]):
     result: type[R]
     hints: Hints
     run: Callable[[DeskService, Principal, A], Awaitable[R]]
+    #: The result for a person, shown before its JSON; None: the JSON alone.
+    text: Callable[[R], str] | None = None
 
 
 #: Looks only, at this desk only.

@@ -1,0 +1,100 @@
+"""A what-if as a person reads it: a table of the account, its pairs, the stresses and the two numbers."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tools.results import MarginBlock
+from tools.venue_check import VenueCheckBlock
+
+if TYPE_CHECKING:
+    from tools.simulate import SimulateResult
+
+_NONE = "-"
+
+
+def simulation_text(result: "SimulateResult") -> str:
+    """Plain text in columns; every number in it is in the structured part as well."""
+    parts = [result.summary, _account(result.before, result.after)]
+    if result.per_pair:
+        rows = [
+            (
+                row.pair,
+                row.notional_usd,
+                row.initial_margin_usd,
+                row.maintenance_margin_usd,
+                row.haircut_usd,
+                row.average.haircut_usd,
+                row.liquidation_below_usd or _NONE,
+                row.liquidation_above_usd or _NONE,
+            )
+            for row in result.per_pair
+        ]
+        names = ("pair", "one leg USD", "IM", "MM", "haircut", "avg haircut", "liquidates below", "above")
+        parts.append(_table(names, rows))
+    if result.stresses:
+        stressed = [
+            (row.scenario, row.health_score, row.margin_usage or _NONE, row.adjusted_equity_usd)
+            for row in result.stresses
+        ]
+        parts.append(_table(("stress", "health", "usage", "ECV USD"), stressed))
+    parts.append(result.joint_move.what_hurts)
+    if result.find_max is not None:
+        most = result.find_max
+        parts.append(
+            f"Largest {most.pair}: {most.max_notional_usd} USD a leg ({most.max_quantity_coins} coins), "
+            f"{most.more_usd} USD more; {most.binding_limit} binds."
+        )
+    parts.append(_venue(result.venue_check))
+    parts += [f"Warning: {text}" for text in result.warnings]
+    age = result.data_age_s
+    parts.append(f"Data ages in s: account {age.account}, prices {age.prices}, risk tables {age.risk}.")
+    return "\n\n".join(parts)
+
+
+def _account(before: MarginBlock, after: MarginBlock) -> str:
+    rows = [
+        ("total equity USD", before.total_equity_usd, after.total_equity_usd),
+        ("adjusted equity (ECV)", before.adjusted_equity_usd, after.adjusted_equity_usd),
+        ("initial margin", before.initial_margin_usd, after.initial_margin_usd),
+        ("maintenance margin", before.maintenance_margin_usd, after.maintenance_margin_usd),
+        ("health", before.health_score, after.health_score),
+        ("usage", before.margin_usage or _NONE, after.margin_usage or _NONE),
+    ]
+    return _table(("account", "before", "after"), rows)
+
+
+def _venue(check: VenueCheckBlock | None) -> str:
+    if check is None:
+        return "The venue's own figures are not known."
+    lines = [
+        (
+            f"Ours / venue now: ECV {check.ours.adjusted_equity_usd} / {check.venue.adjusted_equity_usd}, "
+            f"MM {check.ours.maintenance_margin_usd} / {check.venue.maintenance_margin_usd}; "
+            f"gap {check.gap or 'not measured'}, {check.samples_over} samples over {check.line}, "
+            f"entries {'frozen' if check.frozen else 'not frozen'} for it."
+        )
+    ]
+    for row in check.orders:
+        if row.venue is None or row.ours is None:
+            lines.append(f"{row.instrument} {row.quantity_coins}: no answer of the venue ({row.note}).")
+        else:
+            lines.append(
+                f"{row.instrument} {row.quantity_coins} alone: MM rate {row.ours.maintenance} / "
+                f"{row.venue.maintenance}, IM rate {row.ours.initial} / {row.venue.initial}; gap {row.gap}."
+            )
+    return "\n".join(lines)
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """First column to the left, the others to the right."""
+    lines = [names, *rows]
+    widths = [max(len(row[column]) for row in lines) for column in range(len(names))]
+    return "\n".join(
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in lines
+    )
