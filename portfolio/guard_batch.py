@@ -48,10 +48,10 @@ CARRY_LIMIT_NS = 5 * SECOND_NS
 SETTLE_NS = SECOND_NS
 #: Between two tries on a pair that had no effect.
 RETRY_NS = SECOND_NS
-#: A pair's limits double with every try that met nothing, up to this often: 0.5 % becomes 8 %.
-WIDENED_MAX = 4
+#: A pair's limits double with every try that met nothing: 0.5, 1 and 2 %. Then orders go at market.
+WIDENED_MAX = 2
 #: A leg that the venue refuses goes in twice as many orders the next time, up to so many.
-PARTS_MAX = 16
+PARTS_MAX = 8
 #: Rules whose actions are one ladder: no second one starts before the first has shown its effect.
 LADDER_RULES = frozenset({Rule.HEALTH, Rule.USAGE, Rule.FLATTEN, Rule.DRAWDOWN})
 
@@ -242,15 +242,23 @@ class Carrier:
             if isinstance(result.outcome, Accepted | Rejected):
                 outcomes = taken.setdefault(result.request.instrument_id, set())
                 outcomes.add(isinstance(result.outcome, Accepted))
+            if isinstance(result.outcome, Rejected):
+                # The limit itself may be what was refused.
+                self._missed[result.request.pair_id] = WIDENED_MAX + 1
         for instrument_id, outcomes in taken.items():
             if outcomes == {True}:
                 self._parts.pop(instrument_id, None)
             elif outcomes == {False}:
                 self._parts[instrument_id] = min(2 * self._parts.get(instrument_id, 1), PARTS_MAX)
 
-    def _slippage(self, pair_id: PairId) -> Decimal:
-        """How much worse than the best price an order for this pair may trade, a fraction."""
-        doublings = min(self._missed.get(pair_id, 0), WIDENED_MAX)
+    def _slippage(self, pair_id: PairId) -> Decimal | None:
+        """How much worse than the best price an order for this pair may trade, a fraction; None: at market.
+
+        Venues refuse limits too far from their price, so a limit does not widen for ever.
+        """
+        doublings = self._missed.get(pair_id, 0)
+        if doublings > WIDENED_MAX:
+            return None
         return self._limits.trade.urgent_slippage_max * Decimal(2**doublings)
 
     async def _shown(

@@ -254,13 +254,18 @@ class Move:
         return await self._kit.repayer.settle(self._operation.operation_id, coin)
 
     async def _end(self, end: MoveEnd, reason: str) -> MoveResult:
-        """Nothing is in flight any more: repay what an exit sold, and say how it ended."""
+        """Nothing is in flight any more: repay what an exit sold, and say how it ended.
+
+        An entry may have bought coins that the pair's reverse owes; these are repaid as well.
+        """
         if not self._entering and self._last is not None and self._last.hedge.done > 0:
             owing = await self._repay()
             if owing is None:
                 self._repaid = self._last.hedge.done
             elif end is MoveEnd.REACHED:
                 end, reason = MoveEnd.STOPPED, owing
+        if self._entering and self._sides.hedge is Side.BUY and self._kit.view.debt(self._hedge.base) > 0:
+            await self._repay()
         if end is MoveEnd.STOPPED and self._status is IntentStatus.CANCELLING:
             end = MoveEnd.CANCELLED
         return self._result(end, reason)

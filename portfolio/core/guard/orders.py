@@ -72,7 +72,7 @@ def orders_for(
     pairs: Mapping[PairId, PairSpec],
     legs: Mapping[PairId, tuple[LegNow, LegNow]],
     operation: IntentId,
-    slippage_max: Mapping[PairId, Decimal],
+    slippage_max: Mapping[PairId, Decimal | None],
 ) -> tuple[OrderRequest, ...]:
     """All orders of one batch, in the order of the actions.
 
@@ -81,7 +81,8 @@ def orders_for(
         pairs: The pairs they name.
         legs: Long and short leg of each of them, as read now.
         operation: Their operation id.
-        slippage_max: Share of the best price by which a limit may be worse, by pair.
+        slippage_max: Share of the best price by which a limit may be worse, by pair; None: whatever the
+            venue's own protection of market orders allows.
     """
     used: dict[InstrumentId, int] = {}
     orders = []
@@ -145,7 +146,7 @@ def _whole_lots(quantity: Decimal, instrument: Instrument) -> Decimal:
     return round_down_to_step(max(ZERO, quantity), instrument.lot_size)
 
 
-def _chunks(trade: _Trade, slippage_max: Decimal) -> Iterator[tuple[Decimal, Decimal | None]]:
+def _chunks(trade: _Trade, slippage_max: Decimal | None) -> Iterator[tuple[Decimal, Decimal | None]]:
     """The trade in orders that the venue takes, each with its limit; a rest below the minimum stays."""
     leg, instrument = trade.leg, trade.leg.instrument
     limit = _limit(leg, trade.side, slippage_max)
@@ -166,8 +167,8 @@ def _chunks(trade: _Trade, slippage_max: Decimal) -> Iterator[tuple[Decimal, Dec
         left -= part
 
 
-def _limit(leg: LegNow, side: Side, slippage_max: Decimal) -> Decimal | None:
-    if leg.quote is None:
+def _limit(leg: LegNow, side: Side, slippage_max: Decimal | None) -> Decimal | None:
+    if leg.quote is None or slippage_max is None:
         return None
     levels = leg.quote.asks if side is Side.BUY else leg.quote.bids
     if not levels:

@@ -186,6 +186,8 @@ def test_each_pair_has_its_own_distance_from_the_best_price() -> None:
     legs = {pair.pair_id: (leg(SPOT, 10), leg(PERPETUAL, 10))}
     made = orders_for([wanted], {pair.pair_id: pair}, legs, OPERATION, {pair.pair_id: D("0.04")})
     assert [row.limit_price for row in made] == [D("104.01"), D("96.00")]
+    made = orders_for([wanted], {pair.pair_id: pair}, legs, OPERATION, {pair.pair_id: None})
+    assert [row.limit_price for row in made] == [None, None], "at market"
 
 
 def test_ids_are_functions_of_the_operation_and_differ_between_journals() -> None:
