@@ -319,7 +319,7 @@ class Episode:
     def _is_quiet(self) -> bool:
         if self._world.assembly is None:
             return False
-        if self._world.venue.core.ended:
+        if self._invariants.over:
             return True
         journal = self._world.journal
         moving = any(

@@ -20,6 +20,7 @@ LOOK_EVERY_NS = SECOND_NS // 2
 ACT_WITHIN_NS = 10 * SECOND_NS
 #: How long the guard had the account in its hands when a liquidation is its failure.
 IN_HAND_NS = 15 * SECOND_NS
+IN_HAND_ROTTEN_NS = 45 * SECOND_NS
 #: Prices move while an order travels, so the truth may be this far beyond what the desk saw.
 ENTRY_SLACK = Decimal("0.06")
 #: The desk values at prices that are up to half a second old.
@@ -35,6 +36,8 @@ class HealthWatch:
         self._touched = touched
         self.lowest_after_entry = ONE
         self.liquidations = 0
+        #: Nothing is left: the venue takes no order any more, and what is owed stays owed.
+        self.bankrupt = False
         #: Longest time that health was below the line and nothing was done, while something could be.
         self.idle_max_ns = 0
         self._looked_ns = 0
@@ -65,6 +68,9 @@ class HealthWatch:
             return
         self._looked_ns = now
         world = self._world
+        if not self.bankrupt and world.venue.core.valuation().figures.adjusted_equity <= 0:
+            self.liquidated()
+            self.bankrupt = True
         if not (world.watched and world.venue.reachable and self._touched() and self._breached()):
             self._below_since_ns = self._in_hand_since_ns = None
             return
@@ -87,7 +93,8 @@ class HealthWatch:
         if now - self._liquidated_ns > 60 * SECOND_NS:
             self.liquidations += 1
             since = self._in_hand_since_ns
-            if since is not None and now - since > IN_HAND_NS:
+            most = IN_HAND_ROTTEN_NS if self._world.weather.rotten else IN_HAND_NS
+            if since is not None and now - since > most:
                 held = (now - since) / SECOND_NS
                 self._add(f"liquidated although the guard had {held:.1f} s below its line")
         self._liquidated_ns = now

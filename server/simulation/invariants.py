@@ -16,13 +16,13 @@ from decimal import Decimal
 
 from exchanges.paper.rows import Execution, ExecutionType
 from portfolio.core.decimals import ZERO, plain
-from portfolio.core.increments import naked_tolerance
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.intents import Target
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import ClientOrderId, Coin, InstrumentId, IntentId, PairId
 from portfolio.core.orders import OrderClass
 from portfolio.core.pairs import PairSpec
+from portfolio.core.slicing import smallest_order
 from server.simulation.health import HealthWatch
 from server.simulation.records import broken_records
 from server.simulation.world import START_NS, World
@@ -33,8 +33,8 @@ NAKED_MAX_NS = 20 * SECOND_NS
 NAKED_ROTTEN_MAX_NS = 45 * SECOND_NS
 
 
-#: Debts in a coin grow by interest, which no execution shows.
-_WITH_INTEREST = Decimal("1.01")
+#: Debts in a coin grow by interest, which no execution shows: at most by this share in an episode.
+_INTEREST = Decimal("0.0002")
 
 
 class Invariants:
@@ -53,6 +53,11 @@ class Invariants:
         world.venue.on_duplicate = lambda key: self._add(f"sent twice: {key}")
         world.venue.on_limited = lambda limit: self._add(f"more than {limit} allows")
         self.health = HealthWatch(world, self._add, self._touched)
+
+    @property
+    def over(self) -> bool:
+        """The venue takes no order any more: the data ended, or the account did."""
+        return self._world.venue.core.ended or self.health.bankrupt
 
     def _touched(self) -> bool:
         """Whether any pair holds more than dust."""
@@ -130,7 +135,7 @@ class Invariants:
     def _tolerance(self, pair: PairSpec) -> Decimal:
         rows = self._world.instruments
         price = self._world.venue.core.ticker(pair.lead_leg, with_book=False).mark
-        return naked_tolerance(rows[pair.lead_leg], rows[pair.hedge_leg], price, ZERO)
+        return smallest_order(rows[pair.lead_leg], rows[pair.hedge_leg], price)
 
     def net_delta(self, pair: PairSpec) -> Decimal:
         """The pair's net delta in coins, by every execution of the venue, forced ones included."""
@@ -139,13 +144,15 @@ class Invariants:
     def hedged(self, pair: PairSpec) -> bool:
         """Whether the pair's net delta is within its tolerance."""
         delta = self.net_delta(pair)
-        return delta == 0 or abs(delta) <= self._tolerance(pair) * _WITH_INTEREST
+        if delta == 0:
+            return True
+        return abs(delta) <= self._tolerance(pair) + abs(self._held[pair.lead_leg]) * _INTEREST
 
     def _check_naked(self) -> None:
         now = self._world.clocks.wire_ns()
         for pair in self._world.pairs.values():
-            venue = self._world.venue
-            if not self._world.watched or not venue.reachable or self.hedged(pair):
+            out_of_hand = not self._world.watched or not self._world.venue.reachable or self.health.bankrupt
+            if out_of_hand or self.hedged(pair):
                 self._naked_since.pop(pair.pair_id, None)
                 continue
             since = self._naked_since.setdefault(pair.pair_id, now)
@@ -168,13 +175,13 @@ class Invariants:
         for foreign in sorted(set(booked) - self._fills):
             self._add(f"booked fill {foreign} never happened")
         unsettled = [row.request.client_order_id for row in journal.orders(unsettled_only=True)]
-        if unsettled and not self._world.venue.core.ended:
+        if unsettled and not self.over:
             self._add(f"orders without an end: {', '.join(unsettled)}")
         for pair in self._world.pairs.values():
             self._check_held(pair)
-            if not self.hedged(pair) and not self._world.venue.core.ended:
+            if not self.hedged(pair) and not self.over:
                 self._add(f"{pair.pair_id} ends naked by {self.net_delta(pair)}")
-        if not self._world.venue.core.ended and not self._touched():
+        if not self.over and not self._touched():
             self._check_debts()
         for broken in broken_records(journal):
             self._add(broken)
