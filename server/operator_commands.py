@@ -15,6 +15,7 @@ from portfolio.core.intents import Intent, IntentStatus, SignedApproval
 from portfolio.core.limits import MINUTE_NS
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import AccountId, IntentId
+from portfolio.core.staking import UNDERLYING
 from portfolio.ports import IntentRow
 from portfolio.service import DeskSnapshot, Scope
 from server.clients import OPERATOR_DOOR, OperatorClient
@@ -200,7 +201,9 @@ def live_check(intent: Intent, snapshot: DeskSnapshot) -> list[str]:
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
     targets = {target.pair_id: target.to_quantity for target in intent.targets}
     try:
-        found = MarginSim().simulate(snapshot.state, pairs, snapshot.legs, targets, limits=snapshot.limits)
+        found = MarginSim(staking=UNDERLYING).simulate(
+            snapshot.state, pairs, snapshot.legs, targets, limits=snapshot.limits
+        )
     except CarrydeskError as error:
         return [f"Now: cannot be simulated ({error.message})"]
     worst = found.worst_stress

@@ -368,3 +368,11 @@ async def test_staked_collateral_is_stressed_alone_and_follows_its_coin(agent: P
     assert now - Decimal(by_name["ETH -30%"].adjusted_equity_usd) == D(20) * 2120 * D("0.9") * D("0.3")
     plain = await simulate(snapshot(), agent, detail="full")
     assert not any("depeg" in row.scenario for row in plain.stresses)
+
+
+@pytest.mark.anyio
+async def test_an_account_without_the_venues_figures_says_so(agent: Principal) -> None:
+    unknown = replace(snapshot(), guard=replace(snapshot().guard, venue_figures=None))
+    result = await simulate(unknown, agent)
+    assert result.venue_check is None
+    assert "The venue's own figures are not known." in simulation_text(result)
