@@ -346,6 +346,28 @@ async def test_a_reverse_pair_borrows_its_coin_and_buys_it_back(
 
 
 @pytest.mark.anyio
+async def test_an_entry_that_buys_what_the_reverse_pair_owes_repays_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward = PAIRS[PairId("SOL@bybit")]
+    reverse = replace(
+        forward,
+        pair_id=PairId("SOL@bybit:reverse"),
+        long_leg=forward.short_leg,
+        short_leg=forward.long_leg,
+    )
+    monkeypatch.setitem(PAIRS, reverse.pair_id, reverse)
+    async with trading() as trader:
+        intent = trader.approve(("SOL:reverse", "0", "20"), intent_id="i1")
+        await move(trader, intent, MoveMode.URGENT, "SOL:reverse")
+        trader.move_intent(intent, IntentStatus.DONE)
+        assert trader.owed("SOL") == 20
+        intent = trader.approve(("SOL", "0", "30"), intent_id="i2")
+        await move(trader, intent, MoveMode.URGENT)
+        assert trader.owed("SOL") < DUST
+
+
+@pytest.mark.anyio
 async def test_an_outcome_that_nobody_can_prove_stops_the_move_at_last() -> None:
     async with trading(Settings(faults=FaultPlan(explicit={1: RequestFault.LOST_ANSWER}))) as trader:
         intent = trader.approve(("SOL", "0", "10"))

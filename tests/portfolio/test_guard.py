@@ -225,6 +225,7 @@ async def test_a_leg_that_the_venue_refuses_as_a_whole_goes_in_smaller_orders() 
         refused, *pieces = post.orders()
         assert refused.state == "rejected"
         assert [row.filled for row in pieces] == [10, 10]
+        assert all(row.request.limit_price is None for row in pieces), "the limit may be what was refused"
 
 
 async def test_a_leg_that_the_venue_cut_takes_the_other_one_with_it() -> None:
