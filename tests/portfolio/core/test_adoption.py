@@ -10,14 +10,14 @@ from portfolio.core.account import AccountSnapshot, Balance, MarginFigures, Posi
 from portfolio.core.adoption import first_treasury
 from portfolio.core.decimals import ZERO
 from portfolio.core.instrument import InstrumentKind
-from portfolio.core.names import AccountId, Coin, Venue
+from portfolio.core.names import AccountId, Coin, InstrumentId, Venue
 from tests.portfolio.core.desk_state import instrument
 
 SPOT, CONTRACT = (instrument("SOL", kind) for kind in (InstrumentKind.SPOT, InstrumentKind.PERPETUAL))
 HALF_COINS = st.integers(-40, 40).map(lambda halves: Decimal(halves) / 2)
 
 
-def adopted(own: Decimal, contracts: Decimal) -> Decimal:
+def adopted(own: Decimal, contracts: Decimal, *others: Position) -> Decimal:
     """Treasury in SOL of an account that owns `own` SOL and `contracts` SOL of the perpetual."""
     positions = (
         (Position(CONTRACT.instrument_id, contracts, Decimal(150), Decimal(150), Decimal(10)),)
@@ -32,7 +32,7 @@ def adopted(own: Decimal, contracts: Decimal) -> Decimal:
             Balance(Coin("SOL"), max(ZERO, own), max(ZERO, -own), ZERO, ZERO),
             Balance(Coin("USDT"), Decimal(1000), ZERO, ZERO, ZERO),
         ),
-        positions=positions,
+        positions=(*positions, *others),
         orders=(),
         figures=MarginFigures(Decimal(1000), Decimal(1000), ZERO, ZERO),
         event_market_ns=0,
@@ -52,6 +52,15 @@ def test_coins_that_no_contract_stands_against_become_treasury() -> None:
 def test_the_spot_of_a_carry_pair_is_not_taken_for_treasury() -> None:
     assert adopted(Decimal(5), Decimal(-5)) == 0
     assert adopted(Decimal(-5), Decimal(5)) == 0
+
+
+def test_a_position_in_what_this_desk_does_not_trade_stands_against_nothing() -> None:
+    def foreign(quantity: str) -> Position:
+        other = InstrumentId("bybit:linear:PEPEUSDT")
+        return Position(other, Decimal(quantity), Decimal(1), Decimal(1), Decimal(10))
+
+    assert adopted(Decimal(5), ZERO, foreign("-5")) == 5
+    assert adopted(Decimal(5), Decimal(-5), foreign("-5")) == 0
 
 
 def test_only_what_lies_beyond_the_hedge_becomes_treasury() -> None:
