@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from portfolio.board import OrderBoard
 from portfolio.core.digest import intent_digest
+from portfolio.core.entries import OrderPlanned
 from portfolio.core.errors import InputError, UnknownNameError
 from portfolio.core.events import RateLimitUpdate
 from portfolio.core.instrument import Instrument, InstrumentKind
@@ -40,6 +41,9 @@ __all__ = ["SETTLED_STATES", "EntryVeto", "OrderResult", "RebalanceWorker"]
 SETTLED_STATES = frozenset({"rejected", "not_sent", "absent", "closed"})
 #: Shortest sleep for a limit: smaller steps would vanish in the float seconds of the event loop.
 _SLEEP_MIN_NS = 1_000_000
+#: Orders planned so long before a start may still count in a window of the venue: a deadline, then a window.
+_RECENT_NS = 3 * SECOND_NS
+_RECENT_ENTRIES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,7 @@ class RebalanceWorker:
         """
         await self.writer.take_back()
         await self.writer.append(())
+        await self._count_last_life()
         for row in await self.writer.read(lambda journal: journal.orders(unsettled_only=True)):
             if row.state in ("planned", "unknown"):
                 self.board.mark_unknown(row.request.client_order_id, row.request.pair_id)
@@ -226,6 +231,21 @@ class RebalanceWorker:
         finally:
             self._group = None
             self._lanes.abandon("the worker stopped")
+
+    async def _count_last_life(self) -> None:
+        """What the desk before sent moments ago counts at the venue, so it counts here."""
+        now = self._clocks.wire_ns()
+
+        def recent(journal: Journal) -> list[OrderRequest]:
+            newest = journal.read(max(0, journal.head()[0] - _RECENT_ENTRIES), _RECENT_ENTRIES)
+            planned = [
+                (row.wire_ns, row.entry.request) for row in newest if isinstance(row.entry, OrderPlanned)
+            ]
+            return [order for at, order in planned if now - at <= _RECENT_NS]
+
+        for order in await self.writer.read(recent):
+            lane = self._lanes.place[self._instrument(order.instrument_id).kind]
+            lane.bucket.spent(1, self._clocks.monotonic_ns())
 
     async def _pump(self, group: TaskGroup) -> None:
         while True:

@@ -107,11 +107,14 @@ class RateBucket:
             return
         self.count = limit
         self._forget(now_ns)
-        foreign = limit - max(remaining, 0) - self._counted()
-        if foreign > 0:
-            self._grants.append(Grant(foreign, now_ns))
+        self.spent(limit - max(remaining, 0) - self._counted(), now_ns)
         if remaining <= 0 and resets_in_ns > 0:
             self._blocked_until_ns = now_ns + min(resets_in_ns, BLOCK_MAX_NS)
+
+    def spent(self, items: int, now_ns: int) -> None:
+        """So many items went a moment ago that this bucket did not grant: they count from now."""
+        if items > 0:
+            self._grants.append(Grant(items, now_ns))
 
     def exceeded(self, now_ns: int) -> None:
         """The venue said that it was too much: whatever it counts, nothing goes for a whole window."""

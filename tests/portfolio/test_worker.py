@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 
 import anyio
 import pytest
@@ -367,6 +368,20 @@ async def test_a_debt_is_repaid_in_full() -> None:
             (Decimal(5), "planned"),
             (Decimal(5), "done"),
         ]
+
+
+async def test_a_new_desk_counts_what_the_one_before_sent_a_moment_ago(tmp_path: Path) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings()) as made:
+        async with made.desk() as rig:
+            await rig.hold("SOL", "60")
+            await anyio.sleep(3)
+            burst = [rig.reduction("SOL", "1", intent="g1") for _ in range(10)]
+            outcomes = await rig.send(*burst, priority=Priority.DERISK)
+            assert all(isinstance(one, Accepted) for one in outcomes)
+        async with made.desk() as rig:
+            burst = [rig.reduction("SOL", "1", intent="g2") for _ in range(10)]
+            outcomes = await rig.send(*burst, priority=Priority.DERISK)
+            assert all(isinstance(one, Accepted) for one in outcomes), outcomes
 
 
 async def test_repayments_keep_the_venues_distance_whoever_asks_and_after_a_restart() -> None:

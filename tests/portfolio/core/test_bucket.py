@@ -193,3 +193,10 @@ def test_a_limit_that_the_venue_calls_exceeded_stays_shut_for_a_whole_window() -
     assert limit.take(1, 100 + PER_NS - 1, reserved=True) is None
     assert limit.wait_ns(1, 100, reserved=True) == PER_NS
     assert limit.take(1, 100 + PER_NS, reserved=True) is not None
+
+
+def test_what_somebody_else_sent_counts_for_a_whole_window() -> None:
+    limit = bucket()
+    limit.spent(9, 100)
+    assert limit.available(100, reserved=True) == 1
+    assert limit.available(101 + PER_NS, reserved=True) == 10
