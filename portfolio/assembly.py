@@ -29,7 +29,7 @@ from portfolio.operations import MoveMode
 from portfolio.ports import ApprovalVerifier, Clocks, EmergencyLog, Exchange, Journal, Runner
 from portfolio.proposals import Proposer
 from portfolio.ranking import Ranking
-from portfolio.repayment import Repayer
+from portfolio.repayment import DebtSweeper, Repayer
 from portfolio.reports import Reports
 from portfolio.venue_questions import VenueQuestions
 from portfolio.view import AccountView
@@ -126,6 +126,10 @@ class Assembly:
             limits=given.limits,
             offload=given.offload,
         )
+        repayer = Repayer(view=self.view, worker=self.worker, clocks=given.clocks)
+        self.sweeper = DebtSweeper(
+            view=self.view, repayer=repayer, recovered=lambda: self.bookkeeper.recovered
+        )
         kit = Kit(
             view=self.view,
             worker=self.worker,
@@ -135,7 +139,7 @@ class Assembly:
             gates=gates,
             guard=self.guard,
             limits=given.limits,
-            repayer=Repayer(view=self.view, worker=self.worker, clocks=given.clocks),
+            repayer=repayer,
         )
         pairs = tuple(given.pairs.values())
         waiting = WaitingRoom(
@@ -222,5 +226,6 @@ class Assembly:
             await tasks.start(self.bookkeeper.run)
             await tasks.start(self.guard.run)
             await tasks.start(self.controller.run)
+            tasks.start_soon(self.sweeper.run)
             tasks.start_soon(self.ranking.run)
             task_status.started()

@@ -5,9 +5,14 @@ caller asked covers the caller's sales too, so twenty exits need few calls and n
 """
 
 from collections import defaultdict
+from collections.abc import Callable
+from decimal import Decimal
 
 import anyio
 
+from portfolio.core.account import Balance
+from portfolio.core.decimals import ZERO
+from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import MINUTE_NS
 from portfolio.core.names import Coin
 from portfolio.core.orders import Accepted, NotSent, Outcome, Rejected
@@ -18,6 +23,11 @@ from portfolio.view import AccountView
 #: Longer than any venue's repayment blackout.
 REPAY_LIMIT_NS = 3 * MINUTE_NS
 _RETRY_SECONDS = 5.0
+#: What the sweeper's repayments are booked under.
+SWEEP_OPERATION = "sweep"
+_SWEEP_SECONDS = 60.0
+#: Less than this is interest that comes and goes.
+SWEEP_MIN_USD = Decimal(1)
 
 
 class Repayer:
@@ -69,6 +79,42 @@ class Repayer:
             row.wallet - row.locked for row in self._view.account_snapshot().balances if row.coin == coin
         )
         return free > 0 and self._view.debt(coin) > 0
+
+
+class DebtSweeper:
+    """Repays what nobody repaid: a desk may die, or lose patience, between a sale and its repayment.
+
+    A coin that is owed while some of it is free is never meant to be: to repay changes no leg.
+    """
+
+    def __init__(self, *, view: AccountView, repayer: Repayer, recovered: Callable[[], bool]) -> None:
+        self._view = view
+        self._repayer = repayer
+        #: Whether everything of the time before is accounted for.
+        self._recovered = recovered
+
+    async def run(self) -> None:
+        """Sweep after the recovery and then every minute, until cancelled."""
+        while True:
+            if not self._recovered():
+                await anyio.sleep(1)
+                continue
+            for coin in self.owing():
+                await self._repayer.settle(SWEEP_OPERATION, coin)
+            await anyio.sleep(_SWEEP_SECONDS)
+
+    def owing(self) -> tuple[Coin, ...]:
+        """Coins that are owed while some of them is free; none while that cannot be told."""
+        snapshot = self._view.snapshot
+        rows = () if snapshot is None else snapshot.balances
+        return tuple(sorted(row.coin for row in rows if self._repayable_usd(row) >= SWEEP_MIN_USD))
+
+    def _repayable_usd(self, row: Balance) -> Decimal:
+        coins = min(row.spot_borrow, row.wallet - row.locked)
+        try:
+            return coins * self._view.coin_price(row.coin).usd
+        except MissingDataError:
+            return ZERO
 
 
 def _text(outcome: Outcome) -> str:

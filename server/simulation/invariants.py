@@ -23,6 +23,7 @@ from portfolio.core.names import ClientOrderId, Coin, InstrumentId, IntentId, Pa
 from portfolio.core.orders import OrderClass
 from portfolio.core.pairs import PairSpec
 from portfolio.core.slicing import smallest_order
+from portfolio.repayment import SWEEP_MIN_USD
 from server.simulation.health import HealthWatch
 from server.simulation.records import broken_records
 from server.simulation.world import START_NS, World
@@ -188,8 +189,13 @@ class Invariants:
 
     def owing(self) -> tuple[Coin, ...]:
         """Coins that are owed though there is some to repay with."""
-        rows = (row.balance for row in self._world.venue.core.coins())
-        return tuple(row.coin for row in rows if row.spot_borrow > 0 and row.wallet - row.locked > 0)
+        core = self._world.venue.core
+        rows = (row.balance for row in core.coins())
+        return tuple(
+            row.coin
+            for row in rows
+            if min(row.spot_borrow, row.wallet - row.locked) * core.usd_price(row.coin) > SWEEP_MIN_USD
+        )
 
     @property
     def flat(self) -> bool:

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import Coin
 from portfolio.operations import MoveEnd, MoveMode
-from portfolio.repayment import Repayer
+from portfolio.repayment import DebtSweeper, Repayer
 from tests.portfolio.rig import START_NS, Settings
 from tests.portfolio.trading_desk import trading
 
@@ -50,6 +50,26 @@ async def test_debt_of_other_pairs_stays_when_nothing_is_left_to_repay_with() ->
         assert owed > 0
         assert await trader.kit.repayer.settle("i1", USDT) is None
         assert trader.owed("USDT") > owed * D("0.99")
+
+
+@pytest.mark.anyio
+async def test_what_a_desk_that_died_left_unpaid_is_swept_up_once_everything_is_known() -> None:
+    async with trading(Settings(usdt=D(10_000))) as trader:
+        await trader.hold("SOL", "100")
+        known = False
+        sweeper = DebtSweeper(view=trader.rig.view, repayer=trader.kit.repayer, recovered=lambda: known)
+        assert sweeper.owing() == (), "nothing is free"
+        trader.deposit("USDT", "20000")
+        await anyio.sleep(2)
+        assert sweeper.owing() == (USDT,)
+        async with anyio.create_task_group() as group:
+            group.start_soon(sweeper.run)
+            await anyio.sleep(3)
+            assert trader.owed("USDT") > 0
+            known = True
+            await anyio.sleep(3)
+            assert trader.owed("USDT") == 0
+            group.cancel_scope.cancel()
 
 
 @pytest.mark.anyio
