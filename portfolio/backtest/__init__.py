@@ -1,0 +1,1 @@
+"""Walk-forward backtest: the live engine's own rules over market history, with an account's bookkeeping."""
