@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from portfolio.core.carry import CarrySeries, carry_series
 from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.market import FundingOutlook, Quote, Settlement
@@ -51,10 +52,12 @@ def _candidate(pair: PairSpec, given: CandidateInput) -> Candidate:
     perpetual = given.instruments[pair.lead_leg]
     short = pair.lead_leg == pair.short_leg
     held = given.legs[pair.pair_id].hedged
+    series, missing = _series(given.settlements.get(pair.lead_leg, ()), short_perpetual=short)
     return Candidate(
         pair_id=pair.pair_id,
-        short_perpetual=short,
-        settlements=given.settlements.get(pair.lead_leg, ()),
+        narrative=pair.narrative,
+        series=series,
+        missing=missing,
         interval_minutes=perpetual.funding_interval_minutes,
         facts=PairFacts(
             predicted_apr=predicted_apr(given.funding.get(pair.lead_leg), short_perpetual=short),
@@ -65,6 +68,16 @@ def _candidate(pair: PairSpec, given: CandidateInput) -> Candidate:
         round_trip_cost_bps=round_trip_cost_bps(pair, given.quotes, given.tables.fees),
         held_usd=held if held == 0 else held * _reference(given, pair.lead_leg),
     )
+
+
+def _series(rows: tuple[Settlement, ...], *, short_perpetual: bool) -> tuple[CarrySeries | None, str]:
+    """The history, or why there is none: one unusable history must not stop the other pairs."""
+    if not rows:
+        return None, "the venue has no settlements of it"
+    try:
+        return carry_series(rows, short_perpetual=short_perpetual), ""
+    except MissingDataError as error:
+        return None, error.message
 
 
 def _reference(given: CandidateInput, leg: InstrumentId) -> Decimal:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from portfolio.core.carry import CarrySeries, Floats, apr_over
+from portfolio.core.carry import YEAR_DAYS, CarrySeries, Floats, apr_over
 from portfolio.core.errors import MissingDataError
 from portfolio.core.names import PairId
 
@@ -86,7 +86,7 @@ def score(pair_id: PairId, series: CarrySeries, facts: PairFacts, now_market_ns:
     blended = sum(weight * apr for (weight, _), apr in zip(YIELD_WINDOWS, aprs, strict=True))
     age = regime_age_days(series, now_market_ns)
     positive = float(np.mean(series.carry > 0))
-    volatility = ewma_volatility(series.returns) * np.sqrt(series.settlements_per_year)
+    volatility = ewma_volatility(series.returns) * np.sqrt(_per_year(series))
     stable = steadiness(series)
     risk_part = stable * max(positive, 0.05) * float(np.exp(-volatility))
     maturity_part = _maturity(age, aprs, facts)
@@ -127,7 +127,7 @@ def regime_age_days(series: CarrySeries, now_market_ns: int) -> float:
 
     A single negative print inside a paying regime does not reset it: the mean over a day decides.
     """
-    per_day = max(1, round(series.settlements_per_year / 365.0))
+    per_day = max(1, round(_per_year(series) / 365.0))
     smooth = np.convolve(series.carry, np.ones(per_day) / per_day, mode="valid")
     times = series.times_ns[per_day - 1 :]
     if len(smooth) == 0 or smooth[-1] <= 0:
@@ -142,7 +142,7 @@ def expected_holding_days(series: CarrySeries) -> float:
 
     The running regime counts as it is.
     """
-    interval = series.span_days / len(series.times_ns)
+    interval = YEAR_DAYS / _per_year(series)
     paying = series.carry > 0
     runs = int(np.count_nonzero(np.diff(paying.astype(np.int8), prepend=0) == 1))
     if runs == 0:
@@ -169,6 +169,11 @@ def ewma_volatility(returns: Floats) -> float:
 def shrunk_sharpe(series: CarrySeries, net_cost_apr: float, volatility: float) -> float:
     """Annual mean of returns, shrunk towards zero, less the net cost, over annual volatility."""
     count = len(series.returns)
-    mean = float(np.mean(series.returns)) * series.settlements_per_year
+    mean = float(np.mean(series.returns)) * _per_year(series)
     shrunk = mean * count / (count + MEAN_PRIOR)
     return (shrunk - net_cost_apr) / max(volatility, VOLATILITY_FLOOR)
+
+
+def _per_year(series: CarrySeries) -> float:
+    """Settlements a year, from their own spans."""
+    return YEAR_DAYS * float(np.count_nonzero(series.spans_days)) / float(np.sum(series.spans_days))

@@ -7,13 +7,12 @@ from decimal import Decimal
 import numpy as np
 
 from portfolio.core.allocation import CappedWeights, cap_weights, softmax_weights
-from portfolio.core.carry import CarrySeries, Floats, carry_series
+from portfolio.core.carry import CarrySeries, Floats
 from portfolio.core.covariance import daily_returns, ewma_correlation
 from portfolio.core.errors import MissingDataError
 from portfolio.core.hysteresis import cost_gate, should_exit, swap_allowed
 from portfolio.core.limits import BookLimits, TradeLimits
-from portfolio.core.market import Settlement
-from portfolio.core.names import PairId
+from portfolio.core.names import Narrative, PairId
 from portfolio.core.scoring import PairFacts, PairScore, score
 
 
@@ -22,9 +21,10 @@ class Candidate:
     """One pair as the selector sees it at a moment."""
 
     pair_id: PairId
-    short_perpetual: bool
-    #: Oldest first, none after now.
-    settlements: tuple[Settlement, ...]
+    narrative: Narrative
+    #: In the pair's direction. It may be longer than what is known: the selector reads up to its own now.
+    #: None: there is no usable history, and `missing` says why.
+    series: CarrySeries | None
     #: None: the venue names no interval, which makes the pair untradable.
     interval_minutes: int | None
     facts: PairFacts
@@ -32,6 +32,7 @@ class Candidate:
     round_trip_cost_bps: float | None
     #: USD of one leg held now, >= 0.
     held_usd: Decimal
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,9 @@ class UniverseSelector:
 def _scored(candidate: Candidate, now_market_ns: int) -> tuple[CarrySeries, PairScore]:
     if candidate.interval_minutes is None:
         raise MissingDataError(f"{candidate.pair_id}: the venue names no funding interval.", field="interval")
-    series = carry_series(
-        candidate.settlements, short_perpetual=candidate.short_perpetual, now_market_ns=now_market_ns
-    )
+    if candidate.series is None:
+        raise MissingDataError(f"{candidate.pair_id}: {candidate.missing}.", field="settlements")
+    series = candidate.series.until(now_market_ns)
+    if len(series.times_ns) < 2:
+        raise MissingDataError(f"{candidate.pair_id}: the last 30 days are not covered.", field="settlements")
     return series, score(candidate.pair_id, series, candidate.facts, now_market_ns)

@@ -10,7 +10,6 @@ from portfolio.core.carry import DAY_NS, Floats, carry_series
 from portfolio.core.covariance import daily_returns, ewma_correlation
 from tests.portfolio.core.scores import settlements
 
-NOW = 400 * DAY_NS
 sizes = st.integers(1, 25)
 
 
@@ -81,8 +80,8 @@ def test_a_series_without_variance_is_uncorrelated_and_short_history_claims_noth
 
 
 def test_pairs_with_different_intervals_are_compared_day_by_day() -> None:
-    fast = carry_series(settlements(["0.0001"] * 60, hours=4), short_perpetual=True, now_market_ns=NOW)
-    slow = carry_series(settlements(["0.0002"] * 30, hours=8), short_perpetual=True, now_market_ns=NOW)
+    fast = carry_series(settlements(["0.0001"] * 60, hours=4), short_perpetual=True)
+    slow = carry_series(settlements(["0.0002"] * 30, hours=8), short_perpetual=True)
     daily = daily_returns([fast, slow])
     assert daily.shape[1] == 2
     assert daily[1:-1, 0] == pytest.approx(0.0006)
@@ -90,9 +89,7 @@ def test_pairs_with_different_intervals_are_compared_day_by_day() -> None:
 
 
 def test_pairs_without_a_common_day_have_no_rows() -> None:
-    old = carry_series(
-        settlements(["0.0001"] * 6, end_ns=100 * DAY_NS), short_perpetual=True, now_market_ns=NOW
-    )
-    new = carry_series(settlements(["0.0001"] * 6), short_perpetual=True, now_market_ns=NOW)
+    old = carry_series(settlements(["0.0001"] * 6, end_ns=100 * DAY_NS), short_perpetual=True)
+    new = carry_series(settlements(["0.0001"] * 6), short_perpetual=True)
     assert daily_returns([old, new]).shape == (0, 2)
     assert daily_returns([]).shape == (0, 0)

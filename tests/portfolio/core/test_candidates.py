@@ -13,6 +13,7 @@ from portfolio.core.names import Coin, InstrumentId, PairId
 from portfolio.core.risk import BorrowTable, RiskTables
 from portfolio.core.selection import Candidate
 from tests.portfolio.core.desk_state import PRICES, SOL, given, leg
+from tests.portfolio.core.scores import settlements
 
 USDT = Coin("USDT")
 
@@ -53,18 +54,17 @@ def sol(values: CandidateInput, pair: PairId = SOL) -> Candidate:
 
 def test_a_forward_pair_pays_quote_interest_on_half_and_both_fees_and_spreads_both_ways() -> None:
     row = sol(state(held="5"))
-    assert row.short_perpetual
     assert row.interval_minutes == 480
     assert row.held_usd == Decimal(1000)
     assert row.facts.predicted_apr == pytest.approx(0.0001 * 3 * 365)
     assert row.facts.borrow_apr == pytest.approx(0.00001 * 8760 / 2)
     assert row.round_trip_cost_bps == pytest.approx(2 * (5.5 + 10) + 2 * 2, rel=1e-3)
-    assert row.settlements == ()
+    assert row.series is None
+    assert row.missing == "the venue has no settlements of it"
 
 
 def test_a_reverse_pair_borrows_the_whole_coin_and_receives_negative_rates() -> None:
     row = sol(state(reverse=True), PairId("SOL@bybit:reverse"))
-    assert not row.short_perpetual
     assert row.facts.predicted_apr == pytest.approx(-0.0001 * 3 * 365)
     assert row.facts.borrow_apr == pytest.approx(0.00001 * 8760)
     assert row.facts.basis_bps == pytest.approx(2.0, rel=0.01)
@@ -120,3 +120,17 @@ def test_a_plain_coin_yields_nothing_and_a_staking_token_what_is_known_of_it() -
 def test_who_is_short_a_staking_token_owes_its_yield_and_an_unknown_one_never_pays() -> None:
     assert staked({Coin("BBSOL"): Decimal("0.07")}, reverse=True) == pytest.approx(-0.07)
     assert staked({}, reverse=True) == float("-inf")
+
+
+def test_one_unusable_history_leaves_its_pair_without_a_series_and_says_why() -> None:
+    values = state()
+    rows = settlements(["0.0001"] * 3)
+    history = {
+        leg("SOL", InstrumentKind.PERPETUAL): rows[::-1],
+        leg("BTC", InstrumentKind.PERPETUAL): rows,
+    }
+    broken, usable = candidates(replace(values, settlements=history))
+    assert broken.series is None
+    assert "not ascending" in broken.missing
+    assert usable.series is not None
+    assert len(usable.series.carry) == 3

@@ -16,7 +16,7 @@ PAIR = PairId("SOL@bybit")
 
 
 def scored(rates: list[str], facts: PairFacts = FACTS, basis: list[str] | None = None) -> PairScore:
-    series = carry_series(settlements(rates, basis=basis), short_perpetual=True, now_market_ns=NOW)
+    series = carry_series(settlements(rates, basis=basis), short_perpetual=True)
     return score(PAIR, series, facts, NOW)
 
 
@@ -75,9 +75,9 @@ def test_missing_history_is_an_error_not_a_low_score() -> None:
 
 def test_expected_holding_is_the_mean_length_of_paying_runs() -> None:
     rates = (["0.0001"] * 9 + ["-0.0001"] * 3) * 10
-    series = carry_series(settlements(rates), short_perpetual=True, now_market_ns=NOW)
+    series = carry_series(settlements(rates), short_perpetual=True)
     assert expected_holding_days(series) == pytest.approx(3.0)
-    never = carry_series(settlements(["-0.0001"] * 12), short_perpetual=True, now_market_ns=NOW)
+    never = carry_series(settlements(["-0.0001"] * 12), short_perpetual=True)
     assert expected_holding_days(never) == pytest.approx(1 / 3)
 
 
@@ -95,12 +95,10 @@ def test_volatility_weighs_the_newest_most() -> None:
     calm_then_wild = carry_series(
         settlements(["0"] * 200, basis=["0"] * 190 + ["0", "0.01"] * 5),
         short_perpetual=True,
-        now_market_ns=NOW,
     )
     wild_then_calm = carry_series(
         settlements(["0"] * 200, basis=["0", "0.01"] * 5 + ["0"] * 190),
         short_perpetual=True,
-        now_market_ns=NOW,
     )
     assert ewma_volatility(calm_then_wild.returns) > 2 * ewma_volatility(wild_then_calm.returns)
 

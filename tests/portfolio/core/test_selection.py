@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portfolio.core.carry import DAY_NS
+from portfolio.core.carry import DAY_NS, carry_series
 from portfolio.core.limits import BookLimits, TradeLimits
-from portfolio.core.names import PairId
+from portfolio.core.names import Narrative, PairId
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate, Selection, UniverseSelector
 from tests.portfolio.core.scores import settlements
@@ -21,8 +21,8 @@ FACTS = PairFacts(predicted_apr=None, borrow_apr=0.0, staking_apr=0.0, basis_bps
 def candidate(name: str, rate: str, *, held: str = "0", cost: float | None = 5.0) -> Candidate:
     return Candidate(
         PairId(name),
-        short_perpetual=True,
-        settlements=settlements([rate] * 120),
+        narrative=Narrative(name),
+        series=carry_series(settlements([rate] * 120), short_perpetual=True),
         interval_minutes=480,
         facts=FACTS,
         round_trip_cost_bps=cost,
@@ -41,12 +41,17 @@ def test_better_carry_ranks_first() -> None:
 
 def test_missing_inputs_exclude_a_pair_and_say_which() -> None:
     no_interval = replace(candidate("A", "0.0001"), interval_minutes=None)
-    no_history = replace(candidate("B", "0.0001"), settlements=settlements(["0.0001"] * 5))
-    out = select(no_interval, no_history, candidate("C", "0.0001", cost=None))
+    short = carry_series(settlements(["0.0001"] * 5), short_perpetual=True)
+    no_history = replace(candidate("B", "0.0001"), series=short)
+    broken = replace(candidate("D", "0.0001"), series=None, missing="Settlement 3 cannot be used")
+    empty = replace(candidate("E", "0.0001"), series=carry_series((), short_perpetual=True))
+    out = select(no_interval, no_history, candidate("C", "0.0001", cost=None), broken, empty)
     assert out.eligible == ()
     assert "no funding interval" in out.excluded[PairId("A")]
     assert "not covered" in out.excluded[PairId("B")]
     assert "cost is unknown" in out.excluded[PairId("C")]
+    assert "Settlement 3" in out.excluded[PairId("D")]
+    assert "not covered" in out.excluded[PairId("E")]
 
 
 def test_low_quality_and_unpaid_costs_keep_a_newcomer_out_but_not_a_held_pair() -> None:
