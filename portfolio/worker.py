@@ -226,10 +226,13 @@ class RebalanceWorker:
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
-                task_status.started()
-                await self._pump(group)
+                try:
+                    task_status.started()
+                    await self._pump(group)
+                finally:
+                    # Before the group closes: what began is finished, and nothing new may begin.
+                    self._group = None
         finally:
-            self._group = None
             self._lanes.abandon("the worker stopped")
 
     async def _count_last_life(self) -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from decimal import Decimal
-from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -10,12 +9,11 @@ import pytest
 
 from exchanges.memory import MemoryOptions
 from exchanges.paper.faults import FaultPlan, RequestFault
-from portfolio.core.entries import RepaymentMoved
 from portfolio.core.errors import InputError, UnknownNameError
 from portfolio.core.events import RateLimitUpdate
 from portfolio.core.instrument import InstrumentKind
-from portfolio.core.limits import MINUTE_NS, SECOND_NS
-from portfolio.core.names import ClientOrderId, Coin, InstrumentId
+from portfolio.core.limits import SECOND_NS
+from portfolio.core.names import ClientOrderId, InstrumentId
 from portfolio.core.orders import (
     Accepted,
     CancelRequest,
@@ -29,7 +27,7 @@ from portfolio.core.orders import (
     TimeInForce,
 )
 from portfolio.lanes import lower_bound_ns
-from tests.portfolio.rig import COINS, START_NS, Settings, desk, perpetual, spot, world
+from tests.portfolio.rig import COINS, Settings, desk, perpetual, spot, world
 
 pytestmark = pytest.mark.anyio
 RTT_NS = 50_000_000
@@ -338,38 +336,6 @@ async def test_orders_that_no_venue_could_take_are_refused_together_with_their_n
         assert rig.exchange.placed == []
 
 
-async def test_a_repayment_is_journalled_before_and_after() -> None:
-    async with desk() as rig:
-        outcome = await rig.worker.repay("op1", Coin("SOL"), None)
-        assert isinstance(outcome, Rejected), "there is no debt"
-        moved = [one.entry for one in rig.journal.read() if isinstance(one.entry, RepaymentMoved)]
-        assert [(one.operation_id, one.coin, one.quantity, one.status) for one in moved] == [
-            ("op1", Coin("SOL"), Decimal(0), "planned"),
-            ("op1", Coin("SOL"), Decimal(0), "refused"),
-        ]
-
-
-async def test_a_debt_is_repaid_in_full() -> None:
-    async with desk() as rig:
-        sale = rig.order(
-            "SOL", InstrumentKind.SPOT, Side.SELL, Decimal(5), OrderClass.HEDGE, intent="g1", borrow=True
-        )
-        buy = rig.order("SOL", InstrumentKind.SPOT, Side.BUY, Decimal("5.1"), OrderClass.REDUCE, intent="g1")
-        for order in (sale, buy):
-            assert isinstance((await rig.send(order, priority=Priority.DERISK))[0], Accepted)
-            await rig.settle(order)
-        await rig.bookkeeper.refresh()
-        assert rig.view.debt(Coin("SOL")) == 5
-        assert isinstance(await rig.worker.repay("op1", Coin("SOL"), None), Accepted)
-        await rig.bookkeeper.refresh()
-        assert rig.view.debt(Coin("SOL")) == 0
-        moved = [one.entry for one in rig.journal.read() if isinstance(one.entry, RepaymentMoved)]
-        assert [(one.quantity, one.status) for one in moved] == [
-            (Decimal(5), "planned"),
-            (Decimal(5), "done"),
-        ]
-
-
 async def test_a_new_desk_counts_what_the_one_before_sent_a_moment_ago(tmp_path: Path) -> None:
     async with world(str(tmp_path / "journal.db"), Settings()) as made:
         async with made.desk() as rig:
@@ -382,52 +348,3 @@ async def test_a_new_desk_counts_what_the_one_before_sent_a_moment_ago(tmp_path:
             burst = [rig.reduction("SOL", "1", intent="g2") for _ in range(10)]
             outcomes = await rig.send(*burst, priority=Priority.DERISK)
             assert all(isinstance(one, Accepted) for one in outcomes), outcomes
-
-
-async def test_repayments_keep_the_venues_distance_whoever_asks_and_after_a_restart() -> None:
-    async with desk() as rig:
-        times: list[int] = []
-        pay = rig.exchange.repay
-
-        async def timed(coin: Coin, quantity: Decimal | None, deadline_wire_ns: int) -> Outcome:
-            times.append(rig.clocks.monotonic_ns())
-            return await pay(coin, quantity, deadline_wire_ns)
-
-        rig.exchange.repay = timed  # type: ignore[method-assign]
-        async with anyio.create_task_group() as group:
-            for operation in ("op1", "g1", "op2"):
-                group.start_soon(rig.worker.repay, operation, Coin("SOL"), None)
-        assert times[0] >= SECOND_NS, "the desk before may have repaid just now"
-        assert all(after - before >= SECOND_NS for before, after in pairwise(times))
-
-
-async def test_no_repayment_is_tried_while_the_venue_takes_none() -> None:
-    async with desk() as rig:
-        until = START_NS + 4 * MINUTE_NS - rig.clocks.wire_ns()
-        await anyio.sleep(until / SECOND_NS + 1)
-        outcome = await rig.worker.repay("op1", Coin("SOL"), Decimal(1))
-        assert isinstance(outcome, NotSent)
-        assert "no repayment" in outcome.reason
-        assert [one for one in rig.journal.read() if isinstance(one.entry, RepaymentMoved)] == []
-
-
-async def test_a_worker_that_stopped_repays_nothing() -> None:
-    async with world(":memory:", Settings()) as made:
-        async with made.desk() as rig:
-            assert rig.worker.veto is rig.guard
-        assert isinstance(await rig.worker.repay("op1", Coin("SOL"), Decimal(1)), NotSent)
-
-
-async def test_repayments_keep_the_distance_that_the_venue_asks_for() -> None:
-    async with desk() as rig:
-        outcomes: list[Outcome] = []
-
-        async def repay(operation: str) -> None:
-            outcomes.append(await rig.worker.repay(operation, Coin("SOL"), Decimal(1)))
-
-        start = rig.clocks.monotonic_ns()
-        async with anyio.create_task_group() as group:
-            for number in range(3):
-                group.start_soon(repay, f"op{number}")
-        assert rig.clocks.monotonic_ns() - start >= 2 * SECOND_NS
-        assert {one.venue_code for one in outcomes if isinstance(one, Rejected)} != {"10006"}
