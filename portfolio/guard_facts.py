@@ -242,6 +242,7 @@ class FactsGatherer:
                 position.quantity,
                 explained,
                 self._slack([position.instrument_id], explained),
+                self._least([position.instrument_id]),
                 position.instrument_id in moving,
             )
         for balance in snapshot.balances:
@@ -253,8 +254,10 @@ class FactsGatherer:
             if spots:
                 # All spot instruments of a coin show the same balance: it moved once.
                 explained += self._since_if_leg(facts, spots[0])
-            slack = self._slack(spots, explained) if spots else self._dust(balance.coin)
-            yield Holding(balance.coin, actual, explained, slack, any(spot in moving for spot in spots))
+            least = self._least(spots) if spots else self._dust(balance.coin)
+            slack = self._slack(spots, explained) if spots else least
+            unsettled = any(spot in moving for spot in spots)
+            yield Holding(balance.coin, actual, explained, slack, least, unsettled)
 
     def _spots(self, coin: Coin) -> list[InstrumentId]:
         return [
@@ -267,8 +270,10 @@ class FactsGatherer:
         return self._since(facts, instrument_id) if instrument_id in facts.seen else ZERO
 
     def _slack(self, instruments: Sequence[InstrumentId], explained: Decimal) -> Decimal:
-        largest = max(self._smallest_order(self._view.instruments.get(key)) for key in instruments)
-        return max(largest, abs(explained) * _DRIFT)
+        return max(self._least(instruments), abs(explained) * _DRIFT)
+
+    def _least(self, instruments: Sequence[InstrumentId]) -> Decimal:
+        return max(self._smallest_order(self._view.instruments.get(key)) for key in instruments)
 
     def _smallest_order(self, instrument: Instrument | None) -> Decimal:
         """Coins below which the venue takes no order; 0 for an instrument this desk does not know."""

@@ -13,6 +13,7 @@ from portfolio.core.account import AccountSnapshot, Balance, MarginFigures, Posi
 from portfolio.core.entries import GuardActed, GuardStateSaved, Noted
 from portfolio.core.errors import JournalError
 from portfolio.core.events import Gap, Reset
+from portfolio.core.guard.freezes import unexplained
 from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import GuardInput
 from portfolio.core.limits import SECOND_NS, RiskLimits
@@ -133,11 +134,7 @@ class Desk:
 
 
 def orphans(inp: GuardInput) -> dict[str, Decimal]:
-    return {
-        row.name: row.actual - row.explained
-        for row in inp.holdings
-        if abs(row.actual - row.explained) > row.tolerance
-    }
+    return {row.name: row.actual - row.explained for row in inp.holdings if unexplained(row)}
 
 
 def test_before_the_first_account_read_nothing_is_known_and_nothing_assumed() -> None:
@@ -179,6 +176,11 @@ def test_a_coin_that_no_pair_trades_is_an_orphan_above_five_dollars_or_without_a
     assert orphans(desk.gather(desk.facts())) == {"PEPE": 1}
     desk = Desk(account(coin("SOL", "10"), coin("DOGE", "51")))
     assert orphans(desk.gather(desk.facts())) == {"DOGE": 51}
+
+
+def test_coins_left_where_a_large_short_was_are_an_orphan_though_small_beside_it() -> None:
+    desk = Desk(account(coin("SOL", "0.4"), short="0"))
+    assert orphans(desk.gather(desk.facts("-500", "0"))) == {"SOL": D("500.4")}
 
 
 def test_a_position_in_an_instrument_that_this_desk_does_not_know_is_an_orphan() -> None:

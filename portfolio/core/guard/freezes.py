@@ -57,7 +57,7 @@ def unexplained(row: Holding) -> bool:
     if row.unsettled:
         return False
     if row.explained * row.actual < 0:
-        return abs(row.actual) > row.tolerance
+        return abs(row.actual) > row.least
     return abs(row.actual) - abs(row.explained) > row.tolerance
 
 

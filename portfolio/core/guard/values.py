@@ -105,6 +105,8 @@ class Holding:
     explained: Decimal
     #: Difference that is noise: lots, minimum order values, interest.
     tolerance: Decimal
+    #: What is noise on the other side of zero, where no interest leads: what the venue takes no order for.
+    least: Decimal
     #: An order on it is in flight.
     unsettled: bool
 

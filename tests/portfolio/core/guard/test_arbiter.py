@@ -148,7 +148,7 @@ def test_freezes_start_once_and_end_when_their_reason_does() -> None:
 
 
 def test_an_orphan_freezes_and_leaves_the_position_to_the_operator() -> None:
-    found = (Holding("bybit:linear:XRPUSDT", D(50), D(0), D(1), unsettled=False),)
+    found = (Holding("bybit:linear:XRPUSDT", D(50), D(0), D(1), D(1), unsettled=False),)
     state = GuardState(orphan_since={"bybit:linear:XRPUSDT": NOW - 3 * SECOND_NS})
     result = decided(holdings=found, state=state)
     assert [row.source for row in result.freeze] == ["orphan"]

@@ -11,7 +11,8 @@ from tests.portfolio.core.guard.cases import NOW, D, tick
 def holding(
     actual: str | int, explained: str | int, *, unsettled: bool = False, name: str = "SOL"
 ) -> Holding:
-    return Holding(name, D(actual), D(explained), D("0.1"), unsettled)
+    tolerance = max(D("0.1"), abs(D(explained)) / 100)
+    return Holding(name, D(actual), D(explained), tolerance, least=D("0.1"), unsettled=unsettled)
 
 
 def after_three_seconds(inp: GuardInput) -> FreezeWanted | None:
@@ -42,6 +43,13 @@ def test_more_than_is_explained_or_the_wrong_side_is_an_orphan_and_less_is_not()
         assert unexplained(row)
     for row in (holding("5.1", 5), holding(3, 5), holding("-0.1", 5), holding(0, 5)):
         assert not unexplained(row)
+
+
+def test_drift_that_a_large_leg_may_have_excuses_nothing_on_the_other_side_of_zero() -> None:
+    assert not unexplained(holding("500.3", 500))
+    assert not unexplained(holding("-0.1", 500))
+    assert unexplained(holding("-0.3", 500))
+    assert unexplained(holding("0.3", -500))
 
 
 def test_a_holding_with_an_order_in_flight_is_no_orphan_yet() -> None:
@@ -82,7 +90,7 @@ def test_a_standing_freeze_goes_on_at_once_with_what_is_there_after_a_restart() 
 
 def test_quantities_in_reasons_are_plain_numbers() -> None:
     freeze = after_three_seconds(
-        tick(holdings=(Holding("SOL", Decimal("1E-7"), D(0), D(0), unsettled=False),))
+        tick(holdings=(Holding("SOL", Decimal("1E-7"), D(0), D(0), D(0), unsettled=False),))
     )
     assert freeze is not None
     assert "0.0000001" in freeze.reason
