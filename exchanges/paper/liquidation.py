@@ -85,7 +85,9 @@ def _repay_debts(state: State) -> None:
         if coin == USDT or not debt:
             continue
         instrument = _spot(state, coin)
-        _market(state, instrument, Side.BUY, round_up_to_step(debt * Decimal("1.002"), instrument.lot_size))
+        # What the debt needs and no more: whatever is bought beyond it would be a position of nobody's.
+        gross = debt / (ONE - state.tables.fees[instrument.instrument_id].taker)
+        _market(state, instrument, Side.BUY, round_up_to_step(gross, instrument.lot_size))
         _repay_own(state, coin)
     for coin in sorted(state.coins(), key=lambda name: LIQUIDATION_ORDER.get(name, 99)):
         missing = state.ledger.debt(USDT) + max(ZERO, -state.ledger.wallet(USDT)) - state.free(USDT)

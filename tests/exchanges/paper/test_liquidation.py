@@ -71,6 +71,17 @@ def test_a_naked_short_in_a_rally_is_reduced_step_by_step_before_it_is_bankrupt(
     assert after.maintenance_margin < after.adjusted_equity
 
 
+def test_borrowed_coins_are_bought_back_to_the_last_lot_and_no_further() -> None:
+    core = venue(usdt="20000")
+    do(core, order(BTC_SPOT, Side.SELL, "1", borrow=True))
+    core.handle(Shock({BTC: Decimal("1.3")}, ramp_ns=600 * 10**9), core.now_ns)
+    run(core, seconds=1200)
+    assert any(row.create_type == "CreateByLiq" for row in core.closed_orders())
+    assert debt(core, BTC) == 0
+    lot = next(row.lot_size for row in core.instruments() if row.instrument_id == BTC_SPOT)
+    assert ZERO <= wallet(core, BTC) <= lot
+
+
 def test_an_account_without_equity_is_taken_over_at_once() -> None:
     core = venue(usdt="12000")
     do(core, order(BTC_PERP, Side.SELL, "1"))
