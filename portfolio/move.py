@@ -49,8 +49,8 @@ class Move:
         self._sender = LegSender(kit, operation.operation_id, pair.pair_id)
         self._leader = Leader(kit, pair, operation, self._sides, self._sender)
         self._planned: Decimal | None = None
-        #: Coins of the hedge leg that were the pair's when the operation began.
-        self._owned = ZERO
+        #: Coins of the hedge leg, on the pair's side, when the operation began.
+        self._held = ZERO
         self._last: Increments | None = None
         self._status: IntentStatus | None = None
         self._stop: str | None = None
@@ -131,7 +131,7 @@ class Move:
         if self._planned is None:
             begun = progress.increments(self._sides, operation.course.distance)
             self._planned = planned(operation.course, begun.lead.done, live, self._tolerance())
-            self._owned = kit.view.signed_holding(self._hedge.instrument_id) + begun.hedge.done
+            self._held = self._hedge_live() + begun.hedge.done
         self._status = progress.intent_status
         if self._stop is None and self._status not in (None, IntentStatus.EXECUTING):
             self._stop = f"the intent is {self._status}"
@@ -176,15 +176,19 @@ class Move:
     # --- hedging and taking back --------------------------------------------------------------------------
 
     def _hedge_quantity(self, turn: Turn) -> Decimal:
-        instrument, side = self._hedge, self._sides.hedge
-        owned = None
-        if instrument.kind is InstrumentKind.SPOT and side is Side.SELL and not self._entering:
-            # Both counts, because the venue's may be a moment behind the last sale.
-            live = self._kit.view.signed_holding(instrument.instrument_id)
-            owned = min(live, self._owned - turn.increments.hedge.most)
-        rate = fee_rate(self._kit.view, instrument) if side is Side.BUY else ZERO
+        instrument = self._hedge
+        held = None
+        if instrument.kind is InstrumentKind.SPOT and not self._entering:
+            # An exit never takes a leg through zero, however much more the lead closed. Both counts, because
+            # the venue's may be a moment behind the last fill.
+            held = min(self._hedge_live(), self._held - turn.increments.hedge.most)
+        rate = fee_rate(self._kit.view, instrument) if self._sides.hedge is Side.BUY else ZERO
         price = self._kit.view.reference_price(instrument.instrument_id)
-        return next_hedge(turn.increments, instrument, price, fee_rate=rate, owned=owned)
+        return next_hedge(turn.increments, instrument, price, fee_rate=rate, held=held)
+
+    def _hedge_live(self) -> Decimal:
+        """Coins of the hedge leg at the venue, positive on the side that an exit takes off."""
+        return -self._sides.hedge.sign * self._kit.view.signed_holding(self._hedge.instrument_id)
 
     async def _cover(self, turn: Turn, quantity: Decimal) -> None:
         """Hedge what the lead filled, or decide to take it back."""

@@ -75,7 +75,7 @@ def _both(quantity: Decimal, lead: Instrument, hedge: Instrument, price: Decimal
 
 
 def next_hedge(
-    increments: Increments, hedge: Instrument, price: Decimal, *, fee_rate: Decimal, owned: Decimal | None
+    increments: Increments, hedge: Instrument, price: Decimal, *, fee_rate: Decimal, held: Decimal | None
 ) -> Decimal:
     """The next hedge, or 0 while what the lead filled is dust.
 
@@ -84,10 +84,10 @@ def next_hedge(
         hedge: The hedging instrument.
         price: For the minimum notional, in quote.
         fee_rate: The share of the coins bought that the venue keeps (a spot buy); 0 for every other hedge.
-        owned: Coins that may be sold (a spot sale without borrowing); None: no such limit.
+        held: Coins of the leg that an exit may take off, net of fees; None: no such limit.
     """
-    gross = gross_for_net(increments.hedge_room, fee_rate)
-    return tradable(gross if owned is None else min(gross, owned), hedge, price)
+    room = increments.hedge_room if held is None else min(increments.hedge_room, held)
+    return tradable(gross_for_net(room, fee_rate), hedge, price)
 
 
 def next_unwind(increments: Increments, lead: Instrument, price: Decimal) -> Decimal:

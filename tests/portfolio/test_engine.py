@@ -12,11 +12,11 @@ from exchanges.paper.faults import FaultPlan, RequestFault
 from portfolio.core.errors import InputError
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import SECOND_NS, RiskLimits, TradeLimits
-from portfolio.core.names import Coin, PairId
+from portfolio.core.names import Coin
 from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
 from portfolio.core.pairs import PairLegs, PairStatus
 from portfolio.operations import MoveEnd, MoveMode, MoveResult
-from tests.portfolio.rig import PAIRS, START_NS, Settings, perpetual, spot
+from tests.portfolio.rig import START_NS, Settings, perpetual, spot
 from tests.portfolio.trading_desk import Trader, trading
 
 D = Decimal
@@ -319,52 +319,6 @@ async def test_an_engine_moves_its_own_pair_only_and_says_where_it_is() -> None:
         on_lead(trader, 1, lambda: states.append((engine.status(legs), engine.wanted())))
         await move(trader, intent)
         assert states == [(PairStatus.ENTERING, D(5))]
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("mode", list(MoveMode))
-async def test_a_reverse_pair_borrows_its_coin_and_buys_it_back(
-    mode: MoveMode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reverse = replace(
-        PAIRS[PairId("SOL@bybit")],
-        pair_id=PairId("SOL@bybit:reverse"),
-        long_leg=perpetual("SOL"),
-        short_leg=spot("SOL"),
-    )
-    monkeypatch.setitem(PAIRS, reverse.pair_id, reverse)
-    async with trading() as trader:
-        for intent_id, start, end in (("i1", "0", "20"), ("i2", "20", "0")):
-            intent = trader.approve(("SOL:reverse", start, end), intent_id=intent_id)
-            result = await move(trader, intent, mode, "SOL:reverse")
-            assert result.end is MoveEnd.REACHED, result
-            trader.move_intent(intent, IntentStatus.DONE)
-            held, long = trader.sides("SOL")
-            assert long == D(end)
-            assert abs(held + D(end)) < DUST
-        assert trader.owed("SOL") < DUST
-
-
-@pytest.mark.anyio
-async def test_an_entry_that_buys_what_the_reverse_pair_owes_repays_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    forward = PAIRS[PairId("SOL@bybit")]
-    reverse = replace(
-        forward,
-        pair_id=PairId("SOL@bybit:reverse"),
-        long_leg=forward.short_leg,
-        short_leg=forward.long_leg,
-    )
-    monkeypatch.setitem(PAIRS, reverse.pair_id, reverse)
-    async with trading() as trader:
-        intent = trader.approve(("SOL:reverse", "0", "20"), intent_id="i1")
-        await move(trader, intent, MoveMode.URGENT, "SOL:reverse")
-        trader.move_intent(intent, IntentStatus.DONE)
-        assert trader.owed("SOL") == 20
-        intent = trader.approve(("SOL", "0", "30"), intent_id="i2")
-        await move(trader, intent, MoveMode.URGENT)
-        assert trader.owed("SOL") < DUST
 
 
 @pytest.mark.anyio

@@ -88,22 +88,22 @@ def test_a_lead_slice_never_passes_its_room_and_can_always_be_hedged(
 
 
 def test_a_spot_buy_is_grossed_up_for_the_fee_it_pays_in_the_coin() -> None:
-    order = next_hedge(planned("100", lead="10"), SPOT, D(100), fee_rate=D("0.001"), owned=None)
+    order = next_hedge(planned("100", lead="10"), SPOT, D(100), fee_rate=D("0.001"), held=None)
     assert order == D("10.010")
 
 
 def test_a_hedge_waits_until_what_the_lead_filled_can_be_traded() -> None:
-    assert next_hedge(planned("100", lead="0.01"), SPOT, D(100), fee_rate=D(0), owned=None) == 0
+    assert next_hedge(planned("100", lead="0.01"), SPOT, D(100), fee_rate=D(0), held=None) == 0
 
 
 def test_a_spot_sale_never_sells_more_than_the_pair_owns() -> None:
-    owned = next_hedge(planned("100", lead="10"), SPOT, D(100), fee_rate=D(0), owned=D("9.9905"))
+    owned = next_hedge(planned("100", lead="10"), SPOT, D(100), fee_rate=D(0), held=D("9.9905"))
     assert owned == D("9.990")
 
 
 def test_open_hedges_are_counted_as_if_they_filled() -> None:
     increments = Increments(D(100), LegProgress(D(10), D(0), D(0)), LegProgress(D(2), D(5), D(0)))
-    assert next_hedge(increments, SPOT, D(100), fee_rate=D(0), owned=None) == 3
+    assert next_hedge(increments, SPOT, D(100), fee_rate=D(0), held=None) == 3
 
 
 def test_what_is_taken_back_is_what_no_hedge_covers() -> None:
@@ -131,7 +131,7 @@ def test_no_sequence_of_partial_fills_breaks_the_invariant(
             )
         elif step == "hedge":
             order, side, book = (
-                next_hedge(increments, SPOT, price, fee_rate=fee, owned=None),
+                next_hedge(increments, SPOT, price, fee_rate=fee, held=None),
                 Side.BUY,
                 hedge_orders,
             )
