@@ -24,6 +24,7 @@ from portfolio.desk import Desk
 from portfolio.engine import ArbitrageEngine
 from portfolio.gatekeeper import Gatekeeper
 from portfolio.guard import Guard
+from portfolio.leftovers import Leftovers
 from portfolio.legs import Kit
 from portfolio.operations import MoveMode
 from portfolio.ports import ApprovalVerifier, Clocks, EmergencyLog, Exchange, Journal, Runner
@@ -161,6 +162,7 @@ class Assembly:
             sim=self.sim,
             engines={pair.pair_id: ArbitrageEngine(kit, pair) for pair in pairs},
             waiting=waiting,
+            leftovers=Leftovers(journal=given.journal, runner=given.runner, worker=self.worker),
             recovered=lambda: self.bookkeeper.recovered,
             mode=given.move_mode,
         )
@@ -177,6 +179,7 @@ class Assembly:
             account=given.account,
             mode=given.mode,
             unusual=self._unusual,
+            gates=self.ranking.gates,
         )
         reports = Reports(
             view=self.view,

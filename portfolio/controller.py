@@ -20,6 +20,7 @@ from portfolio.core.names import PairId
 from portfolio.core.planning import PairMove, plan_moves
 from portfolio.core.proportional import Funding
 from portfolio.engine import ArbitrageEngine
+from portfolio.leftovers import RUNNING, Leftovers
 from portfolio.operations import MoveEnd, MoveMode, MoveResult, Operation
 from portfolio.ports import Clocks, IntentRow, Journal, Runner
 from portfolio.swaps import Swap, SwapPermit, fund_entries
@@ -29,7 +30,6 @@ from portfolio.waiting import WaitingRoom
 RECONCILE_NS = 5 * MINUTE_NS
 _WEED_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
-_RUNNING = frozenset({IntentStatus.EXECUTING, IntentStatus.CANCELLING})
 
 
 class PortfolioController:
@@ -46,6 +46,7 @@ class PortfolioController:
         sim: MarginSim,
         engines: Mapping[PairId, ArbitrageEngine],
         waiting: WaitingRoom,
+        leftovers: Leftovers,
         recovered: Callable[[], bool],
         mode: MoveMode = MoveMode.NORMAL,
         interval_ns: int = RECONCILE_NS,
@@ -58,6 +59,7 @@ class PortfolioController:
         self._sim = sim
         self._engines = engines
         self._waiting = waiting
+        self._leftovers = leftovers
         #: Whether the bookkeeper knows every outcome of the time before.
         self._recovered = recovered
         self._mode = mode
@@ -86,6 +88,8 @@ class PortfolioController:
     async def _weed(self) -> None:
         while True:
             await self._waiting.weed()
+            if self._recovered():
+                await self._leftovers.withdraw()
             await anyio.sleep(_WEED_SECONDS)
 
     async def tick(self) -> int:
@@ -94,7 +98,7 @@ class PortfolioController:
         if not self._recovered():
             return soon
         rows = await self._runner.run(lambda: self._journal.intents(open_only=True))
-        row = next((row for row in rows if row.status in _RUNNING), None)
+        row = next((row for row in rows if row.status in RUNNING), None)
         if row is None:
             return self._interval_ns
         try:
@@ -118,22 +122,35 @@ class PortfolioController:
                 await self._waiting.move(row, IntentStatus.VOID, reason)
                 return
         moves = plan_moves(intent.targets, self._view.pairs)
-        fundings = await fund_entries(moves, self._view, self._sim, self._offload)
-        results = await self._run_moves(intent, moves, fundings)
+        results = await self._run_moves(intent, moves, await self._fundings(row, moves))
         await self._finish(intent, results)
+
+    async def _fundings(self, row: IntentRow, moves: Sequence[PairMove]) -> Mapping[PairId, Funding]:
+        """What pays for each entry; not asked once no entry may go any more, so that what was begun can end.
+
+        Raises:
+            MissingDataError: an input of the simulation is missing.
+        """
+        if row.status is IntentStatus.CANCELLING or self._ran_out(row):
+            return {}
+        return await fund_entries(moves, self._view, self._sim, self._offload)
+
+    def _ran_out(self, row: IntentRow) -> bool:
+        """Whether what the operator signed is over; entries are refused from then on, exits go on."""
+        approval = row.approval
+        expires = row.intent.expires_wire_ns if approval is None else approval.expires_wire_ns
+        return self._clocks.wire_ns() >= expires
 
     async def _has_begun(self, intent: Intent) -> bool:
         rows = await self._runner.run(lambda: self._journal.orders(intent_id=intent.intent_id))
         return bool(rows)
 
     async def _keep_waiting(self, row: IntentRow, reason: str) -> bool:
-        """An intent that cannot start for want of data waits until its approval runs out; False: it ended."""
-        if row.status is IntentStatus.CANCELLING and not await self._has_begun(row.intent):
-            await self._waiting.move(row, IntentStatus.CANCELLED, "nothing was sent")
-            return False
-        approval = row.approval
-        expires = row.intent.expires_wire_ns if approval is None else approval.expires_wire_ns
-        if self._clocks.wire_ns() < expires:
+        """An intent that cannot go on for want of data waits until its approval runs out; False: it ended.
+
+        One that has begun is then brought to its end by its engines, which hedge it and withdraw what rests.
+        """
+        if not self._ran_out(row) or await self._has_begun(row.intent):
             return True
         await self._waiting.move(row, IntentStatus.STOPPED, f"it could not go on in time: {reason}")
         return False
@@ -186,7 +203,7 @@ class PortfolioController:
         """Record how it ended; again when a cancellation came in the same moment."""
         for _ in range(2):
             row = await self._runner.run(lambda: self._journal.intent(intent.intent_id))
-            if row is None or row.status not in _RUNNING:
+            if row is None or row.status not in RUNNING:
                 return
             status, note = _outcome(row.status, results)
             if await self._waiting.move(row, status, note):

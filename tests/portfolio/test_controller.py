@@ -13,9 +13,9 @@ from portfolio.core.entries import IntentApproved
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import MINUTE_NS, SECOND_NS, RiskLimits, TradeLimits
 from portfolio.core.names import Coin, PairId
-from portfolio.core.orders import OrderClass, OrderRequest
+from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
 from portfolio.operations import MoveMode
-from tests.portfolio.rig import PAIRS, Settings, spot
+from tests.portfolio.rig import PAIRS, Settings, perpetual, spot
 from tests.portfolio.trading_desk import Trader, trading
 
 D = Decimal
@@ -41,6 +41,11 @@ async def until_final(trader: Trader, intent: Intent, *, seconds: int = 3600) ->
 def hedged(trader: Trader, coin: str, quantity: str) -> bool:
     held, short = trader.sides(coin)
     return short == -D(quantity) and abs(held - D(quantity)) < DUST
+
+
+def resting(trader: Trader) -> bool:
+    """The truth at the venue: something of ours rests in a book."""
+    return bool(trader.rig.exchange.core.open_orders())
 
 
 @pytest.mark.anyio
@@ -196,7 +201,46 @@ async def test_an_intent_that_waits_for_data_can_be_cancelled() -> None:
         trader.move_intent(intent, IntentStatus.CANCELLING)
         trader.rig.view.tables = None
         assert await until_final(trader, intent) is IntentStatus.CANCELLED
-        assert trader.note(intent) == "nothing was sent"
+        assert "SOL@bybit: the intent is cancelling (lead 0 of 9" in trader.note(intent)
+        assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+async def test_what_was_begun_is_brought_to_its_end_though_data_are_missing_when_the_approval_ends() -> None:
+    async with trading(limits=SLICED) as trader:
+        await trader.hold("SOL", "50")
+        intent = trader.propose(trader.intent(("SOL", "50", "0"), ("ETH", "0", "1"), intent_id="i2"))
+        approval = trader.rig.sign(intent, seconds=20)
+        trader.rig.journal.append([IntentApproved(intent.intent_id, approval)], trader.rig.clocks.wire_ns())
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(trader.controller.run)
+            with anyio.fail_after(15):
+                while not resting(trader):
+                    await trader.rig.view.changed()
+            tasks.cancel_scope.cancel()
+        trader.rig.view.tables = None
+        assert await until_final(trader, intent) is IntentStatus.STOPPED
+        assert "ETH@bybit: the approval expired" in trader.note(intent)
+        assert not resting(trader)
+        assert hedged(trader, "SOL", "0")
+        assert trader.sides("ETH") == (D(0), D(0))
+
+
+@pytest.mark.anyio
+async def test_an_order_that_rests_for_an_intent_that_has_ended_is_withdrawn() -> None:
+    async with trading() as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        price = trader.rig.price(perpetual("SOL"), Side.SELL, D("-0.008"))
+        order = trader.rig.entry("SOL", "1", price=price, time_in_force=TimeInForce.POST_ONLY)
+        await trader.rig.send(order)
+        assert resting(trader)
+        trader.move_intent(intent, IntentStatus.STOPPED)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(trader.controller.run)
+            row = await trader.rig.worker.settled(order.client_order_id, timeout_ns=10 * SECOND_NS)
+            assert (row.state, row.filled) == ("closed", D(0))
+            tasks.cancel_scope.cancel()
+        assert not resting(trader)
 
 
 @pytest.mark.anyio

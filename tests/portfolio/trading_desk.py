@@ -19,6 +19,7 @@ from portfolio.core.orders import OrderClass, Side
 from portfolio.core.reconcile import Course
 from portfolio.engine import ArbitrageEngine
 from portfolio.gatekeeper import Gatekeeper
+from portfolio.leftovers import Leftovers
 from portfolio.legs import Kit
 from portfolio.operations import MoveEnd, MoveMode, Operation, Permit
 from portfolio.ports import OrderRow
@@ -223,6 +224,7 @@ def make_trader(rig: Rig, limits: RiskLimits, mode: MoveMode) -> Trader:
         sim=sim,
         engines=engines,
         waiting=waiting,
+        leftovers=Leftovers(journal=rig.journal, runner=rig.rails, worker=rig.worker),
         recovered=lambda: trader.recovered and rig.worker.recovered,
         mode=mode,
     )
