@@ -25,6 +25,7 @@ from portfolio.core.margin.stress import liquidation_prices
 from portfolio.core.names import AccountId, IntentId, PairId
 from portfolio.core.pairs import PairLegs
 from portfolio.core.proposing import Draft, DraftInput, draft
+from portfolio.core.repeats import difference
 from portfolio.ports import Clocks, IntentRow, Journal, Runner
 from portfolio.service import Principal, Proposal, ProposalRequest, ProposedChange, Skipped
 from portfolio.view import AccountView
@@ -106,7 +107,12 @@ class Proposer:
         return _answer("proposed", row, drafted, simulation)
 
     async def _repeated(self, principal: Principal, request: ProposalRequest) -> Proposal | None:
-        """The stored intent of the same request id: the same answer, nothing new."""
+        """The stored intent of the same request id: the same answer, nothing new.
+
+        Raises:
+            InputError: the id stands for a proposal of something else.
+            StaleDataError: an input is missing or too old.
+        """
         request_id = request.request_id
         if request_id is None:
             return None
@@ -114,6 +120,20 @@ class Proposer:
         if row is None:
             return None
         moment = self._moment(reduce_only=True)
+        wanted = [(target.pair_id, target.notional_usd) for target in request.targets]
+        other = difference(
+            row.intent,
+            kind=request.kind,
+            reduce_only=request.reduce_only,
+            wanted=wanted,
+            given=moment.given,
+        )
+        if other is not None:
+            raise InputError(
+                f"request_id {request_id} stands for another proposal, {row.intent.intent_id}: {other}.",
+                field="request_id",
+                next_step="Take a new request_id, or ask get_intent what became of that one.",
+            )
         targets = {target.pair_id: target.to_quantity for target in row.intent.targets}
         legs = moment.legs
         simulation = await self._offload.run(

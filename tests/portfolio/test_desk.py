@@ -57,7 +57,7 @@ def test_an_approved_proposal_becomes_hedged_fills_and_its_progress_says_so() ->
 def test_the_same_request_id_is_the_same_intent() -> None:
     async def test(living: Living) -> None:
         first = await living.propose((SOL, 20_000), request_id="r1")
-        again = await living.propose((SOL, 90_000), request_id="r1")
+        again = await living.propose((SOL, 20_000), request_id="r1")
         other = await living.propose((SOL, 20_000), request_id="r1", by=OTHER)
         assert first.row is not None
         assert again.row is not None
@@ -67,6 +67,24 @@ def test_the_same_request_id_is_the_same_intent() -> None:
         assert other.row.intent.intent_id != first.row.intent.intent_id
         found = await living.desk.intent(AGENT, None, "r1", 0)
         assert found.row.intent == first.row.intent
+
+    with_desk(test)
+
+
+def test_a_request_id_that_stands_for_something_else_is_refused_and_says_for_what() -> None:
+    async def test(living: Living) -> None:
+        first = await living.propose((SOL, 20_000), request_id="r1")
+        assert first.row is not None
+        known = first.row.intent.intent_id
+        for wanted in (((SOL, 90_000),), ((BTC, 20_000),), ((SOL, 20_000), (BTC, 20_000))):
+            with pytest.raises(InputError, match=f"another proposal, {known}") as error:
+                await living.propose(*wanted, request_id="r1")
+            assert error.value.field == "request_id"
+        with pytest.raises(InputError, match="reduce-only"):
+            await living.propose((SOL, 20_000), request_id="r1", reduce_only=True)
+        with pytest.raises(InputError, match="it was changes"):
+            await living.propose((SOL, 20_000), request_id="r1", kind="engine_target")
+        assert len(living.world.journal.intents()) == 1
 
     with_desk(test)
 
