@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from portfolio.core.carry import DAY_NS, CarrySeries, Floats, Ints
+from portfolio.core.recursion import linear_recursion
 
 #: Days after which an observation counts half.
 HALFLIFE_DAYS = 30.0
@@ -17,6 +18,8 @@ HALFLIFE_DAYS = 30.0
 SHRINKAGE = 0.2
 #: Smallest eigenvalue that `nearest_correlation` leaves, before its diagonal is made one again.
 EIGENVALUE_FLOOR = 1e-3
+#: Days that a volatility is made of before anything is divided by it.
+RESIDUALS_MIN = 30
 _DECAY = 0.5 ** (1.0 / HALFLIFE_DAYS)
 
 
@@ -46,6 +49,14 @@ class EwmaMoments:
         known = self.counts >= 2
         return np.where(known, np.diag(self.products) / np.where(known, np.diag(self.weights), 1.0), np.nan)
 
+    def residuals(self, row: Floats) -> Floats:
+        """The next day's returns over their volatility; shape (n,), NaN where either is unknown.
+
+        A volatility counts as known from `RESIDUALS_MIN` days on and while it is above zero.
+        """
+        known = (self.counts >= RESIDUALS_MIN) & (np.diag(self.products) > 0)
+        return np.where(known, row / np.sqrt(np.where(known, self.variances(), 1.0)), np.nan)
+
     def correlation(self) -> Floats:
         """Of the next day, shrunk towards the identity; shape (n, n), positive definite.
 
@@ -73,6 +84,22 @@ def ewma_moments(returns: Floats) -> EwmaMoments:
     return EwmaMoments(
         (values * weights).T @ values, (present * weights).T @ present, np.sum(seen, axis=0, dtype=np.int64)
     )
+
+
+def ewma_residuals(returns: Floats) -> Floats:
+    """Each day's returns over the volatility known the day before; shape (days, pairs) in and out.
+
+    What `EwmaMoments.residuals` says day by day, at once.
+    """
+    seen = np.isfinite(returns)
+    late = np.zeros((2, *returns.shape))
+    late[0, 1:] = np.where(seen, returns, 0.0)[:-1] ** 2
+    late[1, 1:] = seen[:-1]
+    sums = linear_recursion(late.transpose(2, 0, 1), np.full(returns.shape[1], _DECAY)).transpose(1, 2, 0)
+    before = np.cumsum(seen, axis=0) - seen
+    known = (before >= RESIDUALS_MIN) & (sums[0] > 0)
+    ratio = sums[0] / np.where(known, sums[1], 1.0)
+    return np.where(known, returns / np.sqrt(np.where(known, ratio, 1.0)), np.nan)
 
 
 def ewma_correlation(returns: Floats) -> Floats:

@@ -9,16 +9,19 @@ notional, + earned. NaN is "no data for this pair on that day": it is left out, 
 fit is not possible EWMA stands in, and the forecast says for which pair and why.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from portfolio.core.carry import Floats
-from portfolio.core.covariance import EwmaMoments, ewma_moments
+from portfolio.core.covariance import EwmaMoments, ewma_moments, ewma_residuals
+from portfolio.core.dcc import Dcc, fit_dcc
 from portfolio.core.errors import InputError
+from portfolio.core.garch import Garch, fit_garch
 
 Method = Literal["dcc-garch", "ewma"]
+ASKED_FOR = "EWMA was asked for"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,9 +29,10 @@ class RiskForecast:
     """One observation ahead, for n pairs in the columns' order."""
 
     #: Standard deviation per observation (a day's, for daily rows), a fraction of one leg's notional; shape
-    #: (n,). 0: the pair has never moved. NaN: unknown, fewer than two observations.
+    #: (n,). 0: the pair has never earned or lost anything. NaN: unknown, fewer than two observations.
     volatility: Floats
-    #: Positive definite with unit diagonal; shape (n, n).
+    #: Positive definite with unit diagonal; shape (n, n). By DCC a pair of which nothing is known is as
+    #: correlated with the others as they are on average; by EWMA it is uncorrelated.
     correlation: Floats
     #: What the correlation is from.
     method: Method
@@ -48,6 +52,10 @@ class RiskState:
     """All that a forecast needs of the past. Made by `refit`, moved on by `advance`, read by `forecast`."""
 
     moments: EwmaMoments
+    #: None: EWMA was asked for.
+    garch: Garch | None
+    #: None: `reason` says why.
+    dcc: Dcc | None
     #: Why there is no DCC; None when there is.
     reason: str | None
 
@@ -64,27 +72,49 @@ def refit(history: Floats, *, method: Method = "dcc-garch") -> RiskState:
         raise InputError("Returns must be observations x pairs.", field="history")
     if np.any(np.isinf(history)):
         raise InputError("A return is infinite.", field="history", next_step="Give NaN where there is none.")
-    reason = "EWMA was asked for" if method == "ewma" else "DCC-GARCH is not built yet"
-    return RiskState(ewma_moments(history), reason)
+    moments = ewma_moments(history)
+    if method == "ewma":
+        return RiskState(moments, None, None, ASKED_FOR)
+    fit = fit_garch(history)
+    fitted = np.array([why is None for why in fit.garch.reasons], dtype=np.bool_)
+    if not np.any(fitted):
+        return RiskState(moments, fit.garch, None, "no pair has a GARCH fit")
+    dcc = fit_dcc(np.where(fitted, fit.residuals, ewma_residuals(history)))
+    if isinstance(dcc, str):
+        return RiskState(moments, fit.garch, None, dcc)
+    return RiskState(moments, fit.garch, dcc, None)
 
 
 def advance(state: RiskState, row: Floats) -> RiskState:
-    """The state after one more row of shape (pairs,), with the parameters of the last `refit`. O(n^2).
+    """The state after one more row of shape (pairs,), with the parameters of the last `refit`.
+
+    O(n^2) for a complete row; NaN leaves a pair's volatility as it was.
 
     Raises:
         InputError: another number of pairs, or an infinite value.
     """
     if row.shape != state.moments.counts.shape or np.any(np.isinf(row)):
         raise InputError("A row must have one finite return or NaN per pair.", field="row")
-    return replace(state, moments=state.moments.advance(row))
+    garch, dcc = state.garch, state.dcc
+    if garch is not None:
+        if dcc is not None:
+            of_ewma = state.moments.residuals(row)
+            dcc = dcc.advance(np.where(np.isnan(garch.omega), of_ewma, garch.residuals(row)))
+        garch = garch.advance(row)
+    return RiskState(state.moments.advance(row), garch, dcc, state.reason)
 
 
 def forecast(state: RiskState) -> RiskForecast:
     """The next observation's risk, from what the state has seen."""
-    reasons = tuple(state.reason for _ in state.moments.counts)
-    return RiskForecast(
-        np.sqrt(state.moments.variances()), state.moments.correlation(), "ewma", state.reason, reasons
-    )
+    variances = state.moments.variances()
+    reasons: tuple[str | None, ...] = (ASKED_FOR,) * len(variances)
+    if state.garch is not None:
+        variances = np.where(np.isnan(state.garch.variance), variances, state.garch.variance)
+        reasons = state.garch.reasons
+    volatility = np.sqrt(variances)
+    if state.dcc is None:
+        return RiskForecast(volatility, state.moments.correlation(), "ewma", state.reason, reasons)
+    return RiskForecast(volatility, state.dcc.correlation(), "dcc-garch", None, reasons)
 
 
 def forecast_risk(history: Floats, *, method: Method = "dcc-garch") -> RiskForecast:
