@@ -6,6 +6,7 @@ from decimal import Decimal
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import MissingDataError
+from portfolio.core.guard.cuts import Cuts
 from portfolio.core.guard.values import Simulate
 from portfolio.core.guard.veto import breach_veto
 from portfolio.core.limits import RiskLimits
@@ -14,13 +15,9 @@ from portfolio.core.margin.lines import account_breaches
 from portfolio.core.margin.pairing import narrowed
 from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
-from portfolio.core.margin.state import MarginState
 from portfolio.core.names import InstrumentId, PairId
 from portfolio.core.orders import OrderRequest
-from portfolio.core.pairs import PairLegs, PairSpec
 from portfolio.view import AccountView
-
-_KEPT_STEPS = 8
 
 
 class AccountMargin:
@@ -82,61 +79,3 @@ def order_deltas(orders: Iterable[OrderRequest]) -> dict[InstrumentId, Decimal]:
         traded = order.side.sign * order.quantity
         deltas[order.instrument_id] = deltas.get(order.instrument_id, ZERO) + traded
     return deltas
-
-
-class Cuts:
-    """`Simulate` by the margin rule: both legs of each pair down to at most its target, debts repaid.
-
-    A ladder asks for one more cut each time, so each accepted step starts from the state of the one before.
-    """
-
-    def __init__(
-        self,
-        sim: MarginSim,
-        state: MarginState,
-        pairs: Mapping[PairId, PairSpec],
-        legs: Mapping[PairId, PairLegs],
-        figures: MarginFigures,
-    ) -> None:
-        self._sim = sim
-        self._pairs = pairs
-        self._start = _Step({}, state, legs, figures)
-        self._steps = [self._start]
-
-    def __call__(self, targets: Mapping[PairId, Decimal]) -> MarginFigures:
-        """Figures after these cuts, from the nearest step that was simulated before."""
-        step = next((one for one in reversed(self._steps) if one.leads_to(targets)), self._start)
-        for pair_id, target in targets.items():
-            if step.targets.get(pair_id) == target:
-                continue
-            legs = step.legs[pair_id]
-            surplus = max(legs.long_quantity, legs.short_quantity) - target
-            cut = self._sim.cut(step.state, self._pairs[pair_id], legs, max(ZERO, surplus))
-            step = _Step(
-                {**step.targets, pair_id: target}, cut.state, {**step.legs, pair_id: cut.legs}, cut.figures
-            )
-        # A trial that did not help is followed by one from the same step with another pair: keep a few.
-        self._steps = [*self._steps[-_KEPT_STEPS:], step]
-        return step.figures
-
-
-class _Step:
-    """The account after some cuts."""
-
-    __slots__ = ("figures", "legs", "state", "targets")
-
-    def __init__(
-        self,
-        targets: Mapping[PairId, Decimal],
-        state: MarginState,
-        legs: Mapping[PairId, PairLegs],
-        figures: MarginFigures,
-    ) -> None:
-        self.targets = targets
-        self.state = state
-        self.legs = legs
-        self.figures = figures
-
-    def leads_to(self, targets: Mapping[PairId, Decimal]) -> bool:
-        """Whether cutting further from here gives exactly these targets."""
-        return all(targets.get(pair_id, target + 1) <= target for pair_id, target in self.targets.items())

@@ -1,21 +1,31 @@
 """Size of the book: the largest one-leg total for given weights that stays strictly inside the guard's lines.
 
-The door back from floats: weights come in, Decimal USD targets go out. The account is simulated with the
-exact margin rule under every stress of the book's lines; the largest size is found by bisection over the
-total, because every line gets tighter as the book grows. Beyond the account's own cash a book is levered
-only while its weighted carry exceeds the marginal cost of borrowing.
+The door back from floats: weights come in, Decimal USD targets go out. Three things bound the size, in this
+order, and the answer names the one that does:
+
+1. *Carry*: beyond the account's own cash a book is levered only while its carry exceeds the marginal cost of
+   borrowing by LEVER_ON_APR; it stays levered until the carry falls to that cost.
+2. *Volatility*: the book's forecast volatility, as a share of equity, stays within the budget.
+3. *Margin*: every line of `BookLimits`, now and under every stress; each gets tighter as the book grows.
+   The search runs on the account's rule as arrays where the caller has them (`CarryAccount`), and what it
+   found is verified by the exact rule; without them the exact rule is bisected.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+
+import numpy as np
 
 from portfolio.core.decimals import ZERO, round_down_to_step
 from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import RiskLimits
+from portfolio.core.margin.book_screen import BookScreen, CarryAccount
+from portfolio.core.margin.pairing import add_deltas, deltas_to
 from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
+from portfolio.core.margin.stress import Scenario
 from portfolio.core.names import PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
@@ -23,6 +33,13 @@ from portfolio.core.pairs import PairLegs, PairSpec
 LEG_EQUITY_MULTIPLE_MAX = Decimal(10)
 #: The search ends when the bracket is narrower than this share of equity.
 PRECISION = Decimal("0.002")
+#: How far a book's carry must exceed the cost of borrowing before it is levered: about a round trip's cost
+#: over two months.
+LEVER_ON_APR = 0.02
+#: Standard deviation of equity a year that the book may be expected to have.
+VOLATILITY_BUDGET = 0.02
+#: Totals that one pass of the search looks at, and its passes: 10^3 steps of the ceiling are told apart.
+_GRID, _PASSES = 9, 3
 _WEIGHT_STEP = Decimal("0.000001")
 _CENT = Decimal("0.01")
 
@@ -42,6 +59,17 @@ class SizingInput:
     carry_apr: float
     borrow_apr: float
     limits: RiskLimits
+    #: Forecast standard deviation of the book's return, a fraction of its one-leg total a year; None: the
+    #: caller budgets no volatility.
+    volatility: float | None = None
+    #: The book is levered now: it stays so until its carry falls to the cost of borrowing.
+    levered: bool = False
+    #: The account as arrays, to search by; None: the exact rule is searched.
+    account: CarryAccount | None = None
+    #: Stresses that the arrays are searched under; None: the standard set of what is held.
+    scenarios: Sequence[Scenario] | None = None
+    #: Stresses that the exact rule verifies what was found by, without caps; None: all lines, all caps.
+    verified: Sequence[Scenario] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +78,10 @@ class BookSize:
 
     targets_usd: Mapping[PairId, Decimal]
     leg_total_usd: Decimal
-    #: Name of the limit that binds: a Breach name, `borrow_cost`, `no_pairs` or `equity`.
+    #: Name of the limit that binds: a Breach name, `borrow_cost`, `volatility`, `no_pairs` or `equity`.
     binding: str
+    #: The carry pays for leverage, whether or not the other limits leave room for it.
+    levered: bool = False
 
 
 def size_book(weights: Mapping[PairId, float], given: SizingInput) -> BookSize:
@@ -71,12 +101,26 @@ def size_book(weights: Mapping[PairId, float], given: SizingInput) -> BookSize:
         raise MissingDataError(f"No price of {missing[0]}.", field="prices", next_step="Wait for the venue.")
     if given.total_equity <= 0:
         return BookSize(leaving, ZERO, "equity")
-    ceiling, binding = given.total_equity * LEG_EQUITY_MULTIPLE_MAX, "equity"
-    if given.carry_apr <= given.borrow_apr:
-        ceiling, binding = given.total_equity, "borrow_cost"
+    levered = pays_for_leverage(given.carry_apr, given.borrow_apr, levered=given.levered)
+    ceiling, binding = _ceiling(given, levered=levered)
     total, binding = _largest(shares, leaving, ceiling, binding, given)
     targets = {pair: round_down_to_step(share * total, _CENT) for pair, share in shares.items()}
-    return BookSize({**targets, **leaving}, sum(targets.values(), ZERO), binding)
+    return BookSize({**targets, **leaving}, sum(targets.values(), ZERO), binding, levered)
+
+
+def pays_for_leverage(carry_apr: float, borrow_apr: float, *, levered: bool) -> bool:
+    """Whether a book of this carry is worth borrowing for; one that is levered stays so until it costs."""
+    return carry_apr > borrow_apr + (0.0 if levered else LEVER_ON_APR)
+
+
+def _ceiling(given: SizingInput, *, levered: bool) -> tuple[Decimal, str]:
+    """The largest total that carry and volatility allow, whatever the margin, and which of them says so."""
+    equity = given.total_equity
+    found = (equity * LEG_EQUITY_MULTIPLE_MAX, "equity") if levered else (equity, "borrow_cost")
+    if given.volatility is not None and given.volatility > 0:
+        budgeted = equity * Decimal(repr(VOLATILITY_BUDGET / given.volatility))
+        found = min(found, (budgeted, "volatility"))
+    return found
 
 
 def _largest(
@@ -87,6 +131,8 @@ def _largest(
     given: SizingInput,
 ) -> tuple[Decimal, str]:
     """The largest total up to `ceiling` without a breach, within PRECISION of equity, rounded down."""
+    if given.account is not None:
+        ceiling, binding = _screened(shares, ceiling, binding, given, given.account)
     why = _breach(shares, leaving, ceiling, given)
     if why is None:
         return ceiling, binding
@@ -101,12 +147,50 @@ def _largest(
     return low, why
 
 
+def _screened(
+    shares: Mapping[PairId, Decimal],
+    ceiling: Decimal,
+    binding: str,
+    given: SizingInput,
+    account: CarryAccount,
+) -> tuple[Decimal, str]:
+    """The same search on arrays: a few totals a pass, each pass inside the bracket of the one before."""
+    screen = BookScreen(
+        account,
+        {pair: float(share) for pair, share in shares.items()},
+        given.sim.scenarios(given.state) if given.scenarios is None else given.scenarios,
+        given.limits,
+    )
+    low, high = 0.0, float(ceiling)
+    why = screen.first_breaches(np.array([high]))[0]
+    if why is None:
+        return ceiling, binding
+    for _ in range(_PASSES):
+        totals = np.linspace(low, high, _GRID + 2)[1:-1]
+        found = screen.first_breaches(totals)
+        failed = next((number for number, name in enumerate(found) if name is not None), None)
+        if failed is None:
+            low = float(totals[-1])
+        else:
+            why = found[failed] or why
+            low, high = float(totals[failed - 1]) if failed else low, float(totals[failed])
+    return round_down_to_step(Decimal(repr(low)), _CENT), why
+
+
 def _breach(
     shares: Mapping[PairId, Decimal], leaving: Mapping[PairId, Decimal], total: Decimal, given: SizingInput
 ) -> str | None:
     """Name of the first line that a book of this total violates; None when it fits."""
     coins = {pair: share * total / given.prices[pair] for pair, share in shares.items()}
     targets = {**coins, **leaving}
+    if given.verified is not None:
+        deltas = add_deltas(
+            deltas_to(given.pairs[pair], given.legs[pair], to) for pair, to in targets.items()
+        )
+        found = given.sim.breaches(
+            given.state, deltas, limits=given.limits, lines=Lines.BOOK, stresses=given.verified
+        )
+        return found[0].limit if found else None
     simulation = given.sim.simulate(
         given.state,
         given.pairs,

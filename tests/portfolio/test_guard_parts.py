@@ -13,6 +13,7 @@ from portfolio.core.account import AccountSnapshot, Balance, MarginFigures, Posi
 from portfolio.core.entries import GuardActed, GuardStateSaved, Noted
 from portfolio.core.errors import JournalError
 from portfolio.core.events import Gap, Reset
+from portfolio.core.guard.cuts import Cuts
 from portfolio.core.guard.freezes import unexplained
 from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import GuardInput
@@ -23,7 +24,7 @@ from portfolio.core.names import AccountId, Coin, InstrumentId, PairId
 from portfolio.core.orders import OrderClass, Side, TimeInForce
 from portfolio.core.risk import LeveragePolicy
 from portfolio.guard_facts import FactsGatherer, JournalFacts, tolerance_of
-from portfolio.guard_margin import AccountMargin, Cuts
+from portfolio.guard_margin import AccountMargin
 from portfolio.view import AccountView
 from tests.portfolio.core.trading import PERPETUAL, SPOT, make_pair, make_quote
 from tests.portfolio.guard_rig import guarded, pair

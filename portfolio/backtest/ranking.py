@@ -1,0 +1,158 @@
+"""The live selector over history: candidates, risk forecasts and selections of one venue, each made once.
+
+What a selection depends on is the moment, which pairs are held, the size of the book against its equity, and
+the policy's constants. Runs that agree in these share it.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from portfolio.backtest.account import AccountModel
+from portfolio.backtest.costs import book_of, round_trip_bps
+from portfolio.backtest.market import VenueMarket
+from portfolio.core.allocation import AllocationPolicy
+from portfolio.core.candidates import BORROWED_SHARE, CandidateInput, margin_share
+from portfolio.core.carry import Floats
+from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.forecast import RiskForecast, forecast_risk
+from portfolio.core.limits import RiskLimits
+from portfolio.core.panel import carry_panel
+from portfolio.core.scoring import PairFacts
+from portfolio.core.selection import WINDOW_DAYS, Candidate, Selection, UniverseSelector
+
+_MINUTES_A_DAY = 24 * 60
+_BPS = 10_000.0
+#: Sizes of the book are told apart in these steps of equity when selections are shared.
+_SIZE_STEP = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Constants of a policy; runs with equal ones share selections."""
+
+    allocation: AllocationPolicy = field(default_factory=AllocationPolicy)
+    limits: RiskLimits = field(default_factory=RiskLimits)
+
+
+class Ranker:
+    """One venue's selections. `unit_usd` is the equity that costs and depth are judged at."""
+
+    def __init__(self, market: VenueMarket, model: AccountModel, unit_usd: float) -> None:
+        self._market = market
+        self._unit_usd = unit_usd
+        self._uses = _narrative_uses(model)
+        self._narratives = [pair.narrative for pair in model.pairs]
+        self._intervals = [_intervals(row.spans_days) for row in market.series]
+        self._risk: dict[int, RiskForecast] = {}
+        self._candidates: dict[int, tuple[Candidate, ...]] = {}
+        self._selections: dict[tuple[int, bytes, float, Variant], Selection] = {}
+        self._selectors: dict[Variant, UniverseSelector] = {}
+
+    def select(self, step: int, held: Floats, book_multiple: float, variant: Variant) -> Selection:
+        """The live selector's answer at a step.
+
+        Args:
+            step: The moment.
+            held: (n,), above 0 where the pair is held.
+            book_multiple: One-leg total over equity at which caps are taken.
+            variant: Constants.
+        """
+        holds = held > 0
+        multiple = max(_SIZE_STEP, round(book_multiple / _SIZE_STEP) * _SIZE_STEP)
+        key = (step, holds.tobytes(), multiple, variant)
+        found = self._selections.get(key)
+        if found is None:
+            selector = self._selectors.get(variant)
+            if selector is None:
+                limits = variant.limits
+                selector = UniverseSelector(limits.book, limits.trade, variant.allocation)
+                self._selectors[variant] = selector
+            found = self._selections[key] = selector.select(
+                self._at(step, holds),
+                int(self._market.times_ns[step]),
+                risk=self.risk(step),
+                equity_usd=self._unit_usd,
+                book_usd=self._unit_usd * multiple,
+            )
+        return found
+
+    def risk(self, step: int) -> RiskForecast:
+        """Forecast of the next day's returns of all pairs."""
+        found = self._risk.get(step)
+        if found is None:
+            now = int(self._market.times_ns[step])
+            panel = carry_panel(self._market.series, now, WINDOW_DAYS)
+            found = self._risk[step] = forecast_risk(panel.daily_returns(), method="ewma")
+        return found
+
+    def _at(self, step: int, holds: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[Candidate]:
+        base = self._candidates.get(step)
+        if base is None:
+            base = self._candidates[step] = tuple(
+                self._candidate(step, column) for column in range(len(self._market.pair_ids))
+            )
+        return [_held(row) if here else row for row, here in zip(base, holds.tolist(), strict=True)]
+
+    def _candidate(self, step: int, column: int) -> Candidate:
+        market = self._market
+        now, coin = int(market.times_ns[step]), market.coins[column]
+        basis = float(market.mark[step, column] / market.spot[step, column]) - 1.0
+        past = int(np.searchsorted(market.series[column].times_ns, now, side="right"))
+        return Candidate(
+            pair_id=market.pair_ids[column],
+            narrative=self._narratives[column],
+            series=market.series[column],
+            interval_minutes=self._intervals[column][past - 1] if past else None,
+            facts=PairFacts(
+                predicted_apr=None,
+                borrow_apr=float(market.borrow_apr[step]) * BORROWED_SHARE,
+                staking_apr=0.0,
+                basis_bps=basis * _BPS,
+            ),
+            round_trip_cost_bps=round_trip_bps(market.venue, coin, self._unit_usd / 4, now),
+            held_usd=ZERO,
+            liquidity_usd=book_of(coin).depth_usd * float(RiskLimits().book.depth_share_max),
+            narrative_use=self._uses[column],
+        )
+
+
+def _held(row: Candidate) -> Candidate:
+    """The same pair, held; how much does not matter to the selector."""
+    return Candidate(
+        row.pair_id,
+        row.narrative,
+        row.series,
+        row.interval_minutes,
+        row.facts,
+        row.round_trip_cost_bps,
+        ONE,
+        row.missing,
+        row.liquidity_usd,
+        row.narrative_use,
+    )
+
+
+def _narrative_uses(model: AccountModel) -> list[float | None]:
+    given = CandidateInput(
+        pairs=model.specs,
+        legs={},
+        instruments=model.instruments,
+        settlements={},
+        quotes={},
+        funding={},
+        tables=model.tables,
+        reference_prices={},
+    )
+    return [margin_share(pair, given) for pair in model.pairs]
+
+
+def _intervals(spans_days: Floats) -> list[int | None]:
+    """Minutes of the last known interval at each settlement; None before there is one."""
+    found: list[int | None] = []
+    last: int | None = None
+    for span in spans_days.tolist():
+        if span > 0:
+            last = round(span * _MINUTES_A_DAY)
+        found.append(last)
+    return found

@@ -1,0 +1,82 @@
+"""From a sized book to the trades worth making: the size band, the pair band, and a day's pace.
+
+Held coins drift with prices. What drifts together is no reason to trade: the book as a whole is left alone
+while its total is inside the size band, and pairs are compared by their share of it. Large changes are spread
+over days, because costs are paid at once, and a forecast that changes its mind tomorrow would pay them twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.hysteresis import band_edge
+from portfolio.core.limits import TradeLimits
+from portfolio.core.names import PairId
+
+#: The book's total is left alone between these multiples of its target: shrinking can wait longest.
+SIZE_LOW, SIZE_HIGH = Decimal("0.95"), Decimal("1.15")
+#: Largest sum of one-leg changes a day, a share of equity.
+DAILY_PACE = Decimal("0.10")
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """One-leg USD, absolute, of the pairs that change, and one line for every pair that was looked at."""
+
+    targets_usd: Mapping[PairId, Decimal]
+    why: Mapping[PairId, str]
+
+
+def rebalance(
+    targets_usd: Mapping[PairId, Decimal],
+    held_usd: Mapping[PairId, Decimal],
+    limits: TradeLimits,
+    *,
+    pace_usd: Decimal | None = None,
+) -> Rebalance:
+    """Trades that bring the held book to its target where that is worth it.
+
+    Args:
+        targets_usd: The sized book; a pair that is held and not named is left alone.
+        held_usd: What is held now, at today's prices.
+        limits: The pair band.
+        pace_usd: The most that may change now, the sum over pairs; None: no pace is kept.
+    """
+    scale = _scale(targets_usd, held_usd)
+    wanted: dict[PairId, Decimal] = {}
+    why: dict[PairId, str] = {}
+    for pair_id, target in targets_usd.items():
+        held = held_usd.get(pair_id, ZERO)
+        gated = band_edge(held, target * scale, limits)
+        why[pair_id] = gated.why
+        if gated.changed:
+            wanted[pair_id] = gated.notional_usd
+    return Rebalance(_paced(wanted, held_usd, pace_usd, why), why)
+
+
+def _scale(targets_usd: Mapping[PairId, Decimal], held_usd: Mapping[PairId, Decimal]) -> Decimal:
+    """What the targets are multiplied with so that a total inside the size band stays as it is."""
+    target = sum(targets_usd.values(), ZERO)
+    held = sum((held_usd.get(pair_id, ZERO) for pair_id in targets_usd), ZERO)
+    if target == 0 or held == 0:
+        return ONE
+    ratio = held / target
+    return min(max(ratio, SIZE_LOW), SIZE_HIGH) if ratio > SIZE_LOW else ONE
+
+
+def _paced(
+    wanted: Mapping[PairId, Decimal],
+    held_usd: Mapping[PairId, Decimal],
+    pace_usd: Decimal | None,
+    why: dict[PairId, str],
+) -> Mapping[PairId, Decimal]:
+    """All changes cut alike to the pace."""
+    changes = {pair_id: to - held_usd.get(pair_id, ZERO) for pair_id, to in wanted.items()}
+    total = sum((abs(change) for change in changes.values()), ZERO)
+    if pace_usd is None or total <= pace_usd:
+        return wanted
+    share = pace_usd / total
+    for pair_id in changes:
+        why[pair_id] = f"{why[pair_id]}; {share:.0%} of it today"
+    return {pair_id: held_usd.get(pair_id, ZERO) + change * share for pair_id, change in changes.items()}
