@@ -4,6 +4,7 @@ All of it is arithmetic, so its time is the thread's own CPU time: what else the
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from time import thread_time_ns
 
@@ -11,6 +12,7 @@ from benchmarks import made, margin_speed
 from benchmarks.measure import Result, spread, timed
 from portfolio.core.decimals import ZERO, round_down_to_step
 from portfolio.core.margin.bybit_uta import value
+from portfolio.core.margin.modes import BYBIT_UTA
 from portfolio.core.margin.results import Headroom, Lines
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
@@ -91,7 +93,7 @@ def _headroom(pairs: int, times: int) -> Result:
     pair_id = max(book.pairs)
     searches, found = timed(lambda: book.headroom(book.sim, pair_id), times, clock=thread_time_ns)
     rule = Counter(book.pairs[pair_id].short_leg)
-    book.headroom(MarginSim(rule), pair_id)
+    book.headroom(MarginSim(replace(BYBIT_UTA, rule=rule)), pair_id)
     return {
         f"headroom_{pairs}_pairs_ms": spread(searches),
         "max_size_bisections": len(rule.sizes),

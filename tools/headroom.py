@@ -6,12 +6,11 @@ from decimal import ROUND_CEILING, Decimal
 from portfolio.core.decimals import round_toward_zero_to_step
 from portfolio.core.errors import CarrydeskError
 from portfolio.core.margin.results import Headroom
-from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import PairId
 from portfolio.core.pairs import PairLegs
-from portfolio.core.staking import UNDERLYING
 from portfolio.service import DeskSnapshot
+from tools.account_mode import sim_of
 from tools.book import reference_price
 
 #: Decimal places of USD that are tried to name a size; beyond these it is written out.
@@ -28,7 +27,7 @@ def headroom(
         MissingDataError: an input is not there.
     """
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
-    return MarginSim(staking=UNDERLYING).headroom(state, pairs, legs, pair_id, snapshot.limits)
+    return sim_of(snapshot).headroom(state, pairs, legs, pair_id, snapshot.limits)
 
 
 def usd_of_coins(quantity: Decimal, price: Decimal, lot: Decimal) -> Decimal:

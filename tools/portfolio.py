@@ -130,7 +130,7 @@ async def show(snapshot: DeskSnapshot, arguments: PortfolioArguments) -> Portfol
     used, gross = utilisation(snapshot), gross_usd(snapshot)
     intents = [row for row in snapshot.intents if full or not row.status.final]
     coins = sorted({pair.spec.coin for pair in shown if _held(snapshot, pair)})
-    ends = await liquidations(snapshot.state, coins)
+    ends = await liquidations(snapshot, coins)
     return PortfolioResult(
         **head(snapshot, _summary(snapshot, shown), _next(snapshot)),
         margin=None if totals is None else margin_block(totals),

@@ -10,22 +10,29 @@ import anyio
 import anyio.to_thread
 from pydantic import BaseModel, Field
 
-from portfolio.core.account import MarginFigures
-from portfolio.core.decimals import plain
-from portfolio.core.errors import AccessError, CarrydeskError, MissingDataError
-from portfolio.core.margin import bybit_uta
+from portfolio.core.decimals import ZERO, plain
+from portfolio.core.errors import AccessError, CarrydeskError, InputError, MissingDataError
+from portfolio.core.margin.lines import stress_breaches
+from portfolio.core.margin.modes import AccountMode
 from portfolio.core.margin.pairing import leg_price_usd, lot_of
-from portfolio.core.margin.results import Headroom, LiquidationPrices, PairMargin, Simulation
-from portfolio.core.margin.sim import MarginSim
+from portfolio.core.margin.results import (
+    Headroom,
+    Lines,
+    LiquidationPrices,
+    MarginShare,
+    PairMargin,
+    Simulation,
+)
+from portfolio.core.margin.shares import AccountShares
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario
 from portfolio.core.margin.tilt import Tilt, tilt
 from portfolio.core.names import Coin, PairId
-from portfolio.core.staking import UNDERLYING
 from portfolio.service import DeskService, DeskSnapshot, OrderCheck, Principal, Scope
+from tools.account_mode import sim_of
 from tools.headroom import headroom, usd_of_coins
 from tools.inputs import Detail, PairName, TargetArgument
-from tools.liquidation import found_prices, search_of
+from tools.liquidation import found_prices
 from tools.results import Common, MarginBlock, head, margin_block, ratio, usd
 from tools.simulate_text import simulation_text
 from tools.spec import READING, Arguments, Tool
@@ -44,7 +51,9 @@ class SimulateArguments(Arguments):
     only: Annotated[
         bool, Field(description="true: the targets are the whole book, pairs not named are closed.")
     ] = False
-    stress: Annotated[bool, Field(description="Run the standard stresses.")] = True
+    stress: Annotated[
+        bool, Field(description="Show the standard stresses; they decide whether it is allowed in any case.")
+    ] = True
     scenarios: Annotated[tuple[ScenarioArgument, ...], Field(max_length=20)] = ()
     find_max: Annotated[
         PairName | None,
@@ -60,15 +69,26 @@ class StressBlock(BaseModel):
     health_score: str
     margin_usage: str | None
     adjusted_equity_usd: str
+    maintenance_margin_usd: str
+    keeps_lines: bool = Field(description="Whether it keeps the lines that the book is held to under stress.")
+    own: bool = Field(description="One of your scenarios: told, never a reason to refuse.")
 
 
 class ShareBlock(BaseModel):
-    """What a pair bears when everybody bears the average; with the treasury the shares are the account."""
+    """What somebody bears when everybody bears the average."""
 
     initial_margin_usd: str
     maintenance_margin_usd: str
     haircut_usd: str
+    adjusted_equity_usd: str
     borrowed_usd: str
+
+
+class SharesBlock(BaseModel):
+    """The account, divided: pairs' averages and the treasury add up to it exactly, to the cent."""
+
+    treasury: ShareBlock = Field(description="What no pair bears; cents of rounding are in it.")
+    account: ShareBlock
 
 
 class PairMarginBlock(BaseModel):
@@ -80,7 +100,7 @@ class PairMarginBlock(BaseModel):
     initial_margin_usd: str
     maintenance_margin_usd: str
     haircut_usd: str
-    average: ShareBlock
+    average: ShareBlock = Field(description="Of all pairs and the treasury: the account, see shares.")
     liquidation_below_usd: str | None = Field(
         description="Price of the coin alone at which the ACCOUNT liquidates, on the way down; null: none."
     )
@@ -107,9 +127,13 @@ class SimulateResult(Common):
     blocked_by: list[str] = Field(description="Names of the limits that refuse it.")
     find_max: FindMaxBlock | None
     per_pair: list[PairMarginBlock]
+    shares: SharesBlock
     worst_stress: StressBlock | None
     stresses: list[StressBlock]
     joint_move: JointMoveBlock
+    liquidates_at_ratio: str = Field(
+        description="Adjusted equity over maintenance margin at which this venue liquidates."
+    )
     venue_check: VenueCheckBlock | None
     assumptions: list[str]
 
@@ -122,6 +146,9 @@ class _Answer:
     room: Headroom | None
     tilt: Tilt
     ends: Mapping[Coin, LiquidationPrices]
+    #: What the stresses' names stand for.
+    scenarios: Mapping[str, Scenario]
+    mode: AccountMode
 
 
 async def simulate_margin(
@@ -183,23 +210,30 @@ def _simulated(
     targets: Mapping[PairId, Decimal],
     scenarios: Sequence[Scenario],
 ) -> _Answer:
-    sim = MarginSim(staking=UNDERLYING)
+    sim = sim_of(snapshot)
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
-    stresses = list(scenarios)
-    if arguments.stress:
-        probe = sim.simulate(state, pairs, snapshot.legs, targets, stresses=())
-        stresses = [*sim.scenarios(probe.state), *stresses]
-    simulation = sim.simulate(state, pairs, snapshot.legs, targets, stresses=stresses, limits=snapshot.limits)
+    simulation = sim.simulate(state, pairs, snapshot.legs, targets, also=scenarios, limits=snapshot.limits)
     after = simulation.state
+    standard = {row.name: row for row in sim.scenarios(after)}
+    for row in scenarios:
+        if row.name in standard:
+            raise InputError(
+                f"{row.name!r} is the name of a standard stress.",
+                field="scenarios",
+                next_step="Give yours another name.",
+            )
     room = None
     if arguments.find_max is not None:
         room = headroom(snapshot, after, simulation.legs, PairId(arguments.find_max))
     coins = sorted({pairs[row.pair_id].coin for row in simulation.pairs if row.quantity > 0})
+    search = sim.search(after)
     return _Answer(
         simulation=simulation,
         room=room,
-        tilt=tilt(sim.rule, after, search_of(after).factors),
-        ends=found_prices(after, coins),
+        tilt=tilt(sim.rule, after, search.factors),
+        ends=found_prices(search, coins),
+        scenarios=standard | {row.name: row for row in scenarios},
+        mode=sim.mode,
     )
 
 
@@ -207,8 +241,9 @@ def _result(
     snapshot: DeskSnapshot, arguments: SimulateArguments, answer: _Answer, checks: Sequence[OrderCheck]
 ) -> SimulateResult:
     simulation, room = answer.simulation, answer.room
-    stresses = [_stress(row.scenario, row.figures) for row in simulation.stresses]
     full = arguments.detail == "full"
+    stresses = _stresses(snapshot, answer, standard=arguments.stress)
+    told = [row for number, row in enumerate(stresses) if full or row.own or number < _CONCISE_MAX]
     shown = [row for row in simulation.pairs if full or row.quantity > 0]
     coins = {pair.spec.pair_id: pair.spec.coin for pair in snapshot.pairs}
     return SimulateResult(
@@ -219,16 +254,17 @@ def _result(
         blocked_by=list(simulation.blocked_by),
         find_max=None if room is None else _find_max(snapshot, room),
         per_pair=[_pair(row, answer.ends.get(coins[row.pair_id])) for row in shown],
+        shares=_shares(simulation),
         worst_stress=stresses[0] if stresses else None,
-        stresses=stresses if full else stresses[:_CONCISE_MAX],
-        joint_move=joint_move(answer.tilt, simulation.after),
+        stresses=told,
+        joint_move=joint_move(answer.tilt, simulation),
+        liquidates_at_ratio=plain(answer.mode.liquidation_line),
         venue_check=venue_check(snapshot, checks, full=full),
-        assumptions=[*_ASSUMPTIONS, *bybit_uta.ASSUMPTIONS],
+        assumptions=[*_ASSUMPTIONS, *answer.mode.assumptions],
     )
 
 
 def _pair(row: PairMargin, end: LiquidationPrices | None) -> PairMarginBlock:
-    average = row.average
     return PairMarginBlock(
         pair=row.pair_id,
         notional_usd=usd(row.notional_usd),
@@ -236,15 +272,35 @@ def _pair(row: PairMargin, end: LiquidationPrices | None) -> PairMarginBlock:
         initial_margin_usd=usd(row.initial_margin),
         maintenance_margin_usd=usd(row.maintenance_margin),
         haircut_usd=usd(row.haircut_usd),
-        average=ShareBlock(
-            initial_margin_usd=usd(average.initial_margin),
-            maintenance_margin_usd=usd(average.maintenance_margin),
-            haircut_usd=usd(average.haircut_usd),
-            borrowed_usd=usd(average.borrowed_usd),
-        ),
+        average=_share(row.average),
         liquidation_below_usd=None if end is None else _price(end.below),
         liquidation_above_usd=None if end is None else _price(end.above),
     )
+
+
+def _share(row: MarginShare) -> ShareBlock:
+    return ShareBlock(
+        initial_margin_usd=usd(row.initial_margin),
+        maintenance_margin_usd=usd(row.maintenance_margin),
+        haircut_usd=usd(row.haircut_usd),
+        adjusted_equity_usd=usd(row.adjusted_equity),
+        borrowed_usd=usd(row.borrowed_usd),
+    )
+
+
+def _shares(simulation: Simulation) -> SharesBlock:
+    """To the cent, by the rule of the remainder: the treasury's is the account's less what pairs show."""
+    pairs = [_share(row.average) for row in simulation.pairs]
+    account = _share(
+        AccountShares({row.pair_id: row.average for row in simulation.pairs}, simulation.treasury).total()
+    )
+    left = {
+        name: plain(
+            Decimal(getattr(account, name)) - sum((Decimal(getattr(row, name)) for row in pairs), start=ZERO)
+        )
+        for name in ShareBlock.model_fields
+    }
+    return SharesBlock(treasury=ShareBlock(**left), account=account)
 
 
 def _price(value: Decimal | None) -> str | None:
@@ -256,6 +312,10 @@ _ASSUMPTIONS = (
     "Trades fill at mark and index prices and pay the account's taker fees.",
     "A spot purchase borrows what the wallet lacks; a sale repays debt of its coin.",
     "Open orders stay in place. Each stress is immediate and without transfers.",
+    (
+        "borrow rates x3 books a day's interest on every debt at three times today's rates at once: no "
+        "margin rule reads a rate."
+    ),
     "A coin without a price or a collateral table that is only held counts nothing.",
     "venue_check.orders: the venue answers for each perpetual leg alone, taken as filled at once.",
 )
@@ -277,14 +337,25 @@ def _next(simulation: Simulation) -> str:
     return "Lower the sizes; find_max gives the largest that fits."
 
 
-def _stress(name: str, figures: MarginFigures) -> StressBlock:
-    usage = figures.margin_usage
-    return StressBlock(
-        scenario=name,
-        health_score=ratio(figures.health_score),
-        margin_usage=None if usage is None else ratio(usage),
-        adjusted_equity_usd=usd(figures.adjusted_equity),
-    )
+def _stresses(snapshot: DeskSnapshot, answer: _Answer, *, standard: bool) -> list[StressBlock]:
+    """Worst health first; the caller's own always."""
+    found = []
+    for row in answer.simulation.stresses:
+        scenario, usage = answer.scenarios[row.scenario], row.figures.margin_usage
+        own = not scenario.binding
+        if standard or own:
+            breaches = stress_breaches(scenario, row.figures, snapshot.limits, Lines.BOOK)
+            block = StressBlock(
+                scenario=row.scenario,
+                health_score=ratio(row.figures.health_score),
+                margin_usage=None if usage is None else ratio(usage),
+                adjusted_equity_usd=usd(row.figures.adjusted_equity),
+                maintenance_margin_usd=usd(row.figures.maintenance_margin),
+                keeps_lines=next(breaches, None) is None,
+                own=own,
+            )
+            found.append(block)
+    return found
 
 
 def _find_max(snapshot: DeskSnapshot, room: Headroom) -> FindMaxBlock:
@@ -307,10 +378,10 @@ TOOL = Tool(
     description=(
         "What the whole account's margin would be after moving pairs to these sizes (USD of ONE leg, "
         "absolute), and under stress: each coin +-30 %, the market +-20 and +-40 %, collateral ratios -5 "
-        "points, staked coins -5 %, and your own scenarios. Says whether the desk would allow it and which "
-        "limit refuses, which way the account is hurt, where it liquidates, and how far our figures are from "
-        "the venue's; find_max gives the largest size of one pair and what binds. Changes nothing, asks "
-        "nobody. Use it before propose_rebalance."
+        "points, staked coins -5 %, borrow rates x3, and your own scenarios. Says whether the desk would "
+        "allow it and which limit refuses, which way the account is hurt, where it liquidates, what each "
+        "pair bears, and how far our figures are from the venue's; find_max gives the largest size of one "
+        "pair and what binds. Changes nothing, asks nobody. Use it before propose_rebalance."
     ),
     arguments=SimulateArguments,
     result=SimulateResult,

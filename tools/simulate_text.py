@@ -7,7 +7,7 @@ from tools.results import MarginBlock
 from tools.venue_check import VenueCheckBlock
 
 if TYPE_CHECKING:
-    from tools.simulate import SimulateResult
+    from tools.simulate import ShareBlock, SimulateResult
 
 _NONE = "-"
 
@@ -15,29 +15,29 @@ _NONE = "-"
 def simulation_text(result: "SimulateResult") -> str:
     """Plain text in columns; every number in it is in the structured part as well."""
     parts = [result.summary, _account(result.before, result.after)]
+    parts.append(_pairs(result))
     if result.per_pair:
-        rows = [
-            (
-                row.pair,
-                row.notional_usd,
-                row.initial_margin_usd,
-                row.maintenance_margin_usd,
-                row.haircut_usd,
-                row.average.haircut_usd,
-                row.liquidation_below_usd or _NONE,
-                row.liquidation_above_usd or _NONE,
-            )
+        ends = [
+            (row.pair, row.liquidation_below_usd or _NONE, row.liquidation_above_usd or _NONE)
             for row in result.per_pair
         ]
-        names = ("pair", "one leg USD", "IM", "MM", "haircut", "avg haircut", "liquidates below", "above")
-        parts.append(_table(names, rows))
+        title = f"account liquidates (ECV / MM {result.liquidates_at_ratio}) with this coin at"
+        parts.append(_table((title, "below USD", "above USD"), ends))
     if result.stresses:
         stressed = [
-            (row.scenario, row.health_score, row.margin_usage or _NONE, row.adjusted_equity_usd)
+            (
+                f"{row.scenario} (yours)" if row.own else row.scenario,
+                row.health_score,
+                row.margin_usage or _NONE,
+                row.adjusted_equity_usd,
+                row.maintenance_margin_usd,
+                "kept" if row.keeps_lines else "broken",
+            )
             for row in result.stresses
         ]
-        parts.append(_table(("stress", "health", "usage", "ECV USD"), stressed))
-    parts.append(result.joint_move.what_hurts)
+        parts.append(_table(("stress", "health", "usage", "ECV USD", "MM USD", "lines"), stressed))
+    move = result.joint_move
+    parts.append(f"Haircut delta: {move.haircut_delta_usd} USD of ECV lost per +1 %. {move.what_hurts}")
     if result.find_max is not None:
         most = result.find_max
         parts.append(
@@ -48,7 +48,34 @@ def simulation_text(result: "SimulateResult") -> str:
     parts += [f"Warning: {text}" for text in result.warnings]
     age = result.data_age_s
     parts.append(f"Data ages in s: account {age.account}, prices {age.prices}, risk tables {age.risk}.")
+    parts.append(
+        f"{len(result.assumptions)} assumptions stand behind these numbers, listed in `assumptions`."
+    )
     return "\n\n".join(parts)
+
+
+def _pairs(result: "SimulateResult") -> str:
+    """What each pair adds to the account, and the average shares that add up to it."""
+    rows = [
+        (
+            row.pair,
+            row.notional_usd,
+            row.initial_margin_usd,
+            row.maintenance_margin_usd,
+            row.haircut_usd,
+            *_average(row.average),
+        )
+        for row in result.per_pair
+    ]
+    empty = (_NONE,) * 4
+    rows.append(("no pair's", *empty, *_average(result.shares.treasury)))
+    rows.append(("account", *empty, *_average(result.shares.account)))
+    names = ("pair, USD", "one leg", "adds IM", "adds MM", "adds haircut")
+    return _table((*names, "avg IM", "avg MM", "avg haircut", "avg loan"), rows)
+
+
+def _average(row: "ShareBlock") -> tuple[str, str, str, str]:
+    return row.initial_margin_usd, row.maintenance_margin_usd, row.haircut_usd, row.borrowed_usd
 
 
 def _account(before: MarginBlock, after: MarginBlock) -> str:

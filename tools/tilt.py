@@ -5,6 +5,8 @@ from decimal import Decimal
 from pydantic import BaseModel, Field
 
 from portfolio.core.account import MarginFigures
+from portfolio.core.margin.results import Simulation
+from portfolio.core.margin.stress import MARKET_MOVES_FAR, market_name
 from portfolio.core.margin.tilt import Tilt
 from tools.results import ratio, usd
 
@@ -24,16 +26,27 @@ class JointMoveBlock(BaseModel):
     what_hurts: str = Field(description="One sentence.")
 
 
-def joint_move(tilt: Tilt, figures: MarginFigures) -> JointMoveBlock:
-    """The block. `figures` are those of the account that was moved."""
+def joint_move(tilt: Tilt, simulation: Simulation) -> JointMoveBlock:
+    """The block; the account that is moved is the one after the change."""
     return JointMoveBlock(
         haircut_delta_usd=usd(tilt.haircut_delta),
         equity_change_usd=usd(tilt.equity),
         maintenance_change_usd=usd(tilt.maintenance_margin),
         liquidates_at_rise=None if tilt.rise is None else ratio(tilt.rise),
         liquidates_at_fall=None if tilt.fall is None else ratio(tilt.fall),
-        what_hurts=what_hurts(tilt, figures),
+        what_hurts=f"{what_hurts(tilt, simulation.after)}{_stress_sentence(simulation)}",
     )
+
+
+def _stress_sentence(simulation: Simulation) -> str:
+    """The farthest market stresses side by side; nothing where they were not run."""
+    health = {row.scenario: row.figures.health_score for row in simulation.stresses}
+    names = [market_name(move) for move in sorted(MARKET_MOVES_FAR, reverse=True)]
+    now = simulation.after.health_score
+    if any(name not in health for name in names) or {health[name] for name in names} == {now}:
+        return ""
+    parts = " and ".join(f"{ratio(health[name], 3)} at {name}" for name in names)
+    return f" Health {ratio(now, 3)} becomes {parts}."
 
 
 def what_hurts(tilt: Tilt, figures: MarginFigures) -> str:

@@ -29,14 +29,24 @@ def account_breaches(figures: MarginFigures, limits: RiskLimits, lines: Lines) -
         yield Breach("usage", usage, usage_max)
 
 
+def stress_lines(scenario: Scenario, limits: RiskLimits, lines: Lines) -> tuple[Decimal, Decimal]:
+    """The least health and the most usage that a scenario must leave."""
+    book = limits.book
+    if _is_near(scenario, lines):
+        return book.market_stress_health_min, book.market_stress_usage_max
+    return book.stress_health_min, book.stress_usage_max
+
+
+def _is_near(scenario: Scenario, lines: Lines) -> bool:
+    return scenario.near and lines is Lines.BOOK
+
+
 def stress_breaches(
     scenario: Scenario, figures: MarginFigures, limits: RiskLimits, lines: Lines
 ) -> Iterator[Breach]:
     """Health or usage after one scenario; the first that is violated names it."""
-    book = limits.book
-    near = scenario.near and lines is Lines.BOOK
-    health_min = book.market_stress_health_min if near else book.stress_health_min
-    usage_max = book.market_stress_usage_max if near else book.stress_usage_max
+    near = _is_near(scenario, lines)
+    health_min, usage_max = stress_lines(scenario, limits, lines)
     usage = figures.margin_usage
     if figures.health_score < health_min:
         yield Breach(f"stress:{scenario.name}", figures.health_score, health_min)

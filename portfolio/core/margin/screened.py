@@ -2,11 +2,13 @@
 
 The search asks the same questions in the same order. Where the compiled account leaves MM and ECV further
 apart than floats can err, its answer stands; where not, the exact rule answers. Both ends of what was found
-are then checked by the exact rule, and if one is wrong the search runs on the exact rule alone.
+are then checked by the exact rule, and if one is wrong the search runs on the exact rule alone. So it does
+from the start where an account mode has no compiled form.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from portfolio.core.names import Coin
 
 #: Of the gross value. A thousand terms err by 1e-13 of it at the worst.
 _DOUBT = 1e-11
+_NO_TOKENS: Mapping[Coin, Coin] = MappingProxyType({})
 
 
 class LiquidationSearch:
@@ -28,23 +31,32 @@ class LiquidationSearch:
 
     Args:
         rule: The account mode's exact rule.
-        compiled: The same account by the same rule, as arrays.
+        compiled: The same account by the same rule, as arrays; None: it has no such form.
         state: The account now.
         line: ECV / MM at which the venue liquidates.
+        staking: Liquid-staking token -> the coin whose price it follows.
     """
 
     def __init__(
-        self, rule: MarginRule, compiled: CompiledAccount, state: MarginState, *, line: Decimal = ONE
+        self,
+        rule: MarginRule,
+        compiled: CompiledAccount | None,
+        state: MarginState,
+        *,
+        line: Decimal = ONE,
+        staking: Mapping[Coin, Coin] = _NO_TOKENS,
     ) -> None:
         self._rule = rule
         self._compiled = compiled
         self._state = state
         self._line = line
+        self._staking = staking
 
     def prices(self, coin: Coin) -> LiquidationPrices:
-        """See `stress.liquidation_prices`."""
+        """See `stress.liquidation_prices`; what is staked on the coin moves along."""
         now = usd_of(self._state, coin)
-        below, above = self.factors({coin: ONE})
+        tokens = (token for token, base in self._staking.items() if base == coin)
+        below, above = self.factors(dict.fromkeys((coin, *tokens), ONE))
         return LiquidationPrices(
             coin, now, None if below is None else now * below, None if above is None else now * above
         )
@@ -58,6 +70,9 @@ class LiquidationSearch:
 
     def _side(self, betas: Mapping[Coin, Decimal], step: Decimal) -> Decimal | None:
         exact = liquidated(self._rule, self._state, betas, self._line)
+        if self._compiled is None:
+            found = bracket(exact, step)
+            return None if found is None else found[0]
         screened = _Screened(self._compiled, betas, self._line)
         found = bracket(lambda factor: screened.says(factor, exact), step, screened.prepare)
         if found is not None and (exact(found[0]) or not exact(found[1])):

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 
+from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import InputError
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.apply import Fee, trade
-from portfolio.core.margin.bybit_uta import value
 from portfolio.core.margin.caps import (
     Legs,
     Pairs,
@@ -22,8 +22,15 @@ from portfolio.core.margin.caps import (
     share_breaches,
     size_of,
 )
-from portfolio.core.margin.lines import account_breaches, borrow_breaches, stress_breaches, tier_breaches
+from portfolio.core.margin.lines import (
+    account_breaches,
+    borrow_breaches,
+    stress_breaches,
+    stress_lines,
+    tier_breaches,
+)
 from portfolio.core.margin.lookups import instrument_of, mark_of
+from portfolio.core.margin.modes import BYBIT_UTA, AccountMode
 from portfolio.core.margin.pairing import (
     add_deltas,
     deltas_to,
@@ -36,11 +43,12 @@ from portfolio.core.margin.pairing import (
     pair_of,
 )
 from portfolio.core.margin.results import Breach, Cut, Headroom, Lines, Simulation, StressResult
+from portfolio.core.margin.screened import LiquidationSearch
 from portfolio.core.margin.shares import average_shares
 from portfolio.core.margin.state import MarginState
-from portfolio.core.margin.stress import Scenario, exposed_coins, standard_scenarios, stressed
+from portfolio.core.margin.stress import Scenario, exposed_coins, owed_coins, standard_scenarios, stressed
+from portfolio.core.margin.stress_set import stress_results
 from portfolio.core.margin.tiers import position_tiers
-from portfolio.core.margin.valuation import MarginRule
 from portfolio.core.names import Coin, InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
@@ -51,28 +59,41 @@ _Check = Callable[[int], Iterator[Breach]]
 
 
 class MarginSim:
-    """What-ifs by one margin rule. Keeps nothing between calls: the same arguments give the same answer.
+    """What-ifs in one account mode. Keeps nothing between calls: the same arguments give the same answer.
 
     Args:
-        rule: The account mode's margin rule.
+        mode: The account's mode: its margin rule, and where its venue liquidates.
         betas: Move of a coin per move of the market, 1 where absent.
         staking: Liquid-staking token -> the coin that it stands for.
     """
 
     def __init__(
         self,
-        rule: MarginRule = value,
+        mode: AccountMode = BYBIT_UTA,
         *,
         betas: Mapping[Coin, Decimal] | None = None,
         staking: Mapping[Coin, Coin] | None = None,
     ) -> None:
-        self.rule = rule
+        self.mode = mode
+        self.rule = mode.rule
         self._betas = dict(betas or {})
         self._staking = dict(staking or {})
 
     def scenarios(self, state: MarginState) -> tuple[Scenario, ...]:
         """The standard stresses over every coin that the account is exposed to."""
-        return standard_scenarios(exposed_coins(state), betas=self._betas, staking=self._staking)
+        return standard_scenarios(
+            exposed_coins(state), betas=self._betas, staking=self._staking, borrowing=bool(owed_coins(state))
+        )
+
+    def search(self, state: MarginState) -> LiquidationSearch:
+        """The search for what liquidates an account, at the line of its venue.
+
+        Raises:
+            MissingDataError: a price, a table, a fee or an instrument is absent.
+        """
+        compiled = None if self.mode.compiled is None else self.mode.compiled(state)
+        line = self.mode.liquidation_line
+        return LiquidationSearch(self.rule, compiled, state, line=line, staking=self._staking)
 
     def simulate(
         self,
@@ -82,6 +103,7 @@ class MarginSim:
         targets: Mapping[PairId, Decimal],
         *,
         stresses: Sequence[Scenario] | None = None,
+        also: Sequence[Scenario] = (),
         limits: RiskLimits = _LIMITS,
         lines: Lines = Lines.BOOK,
         fee: Fee = Fee.TAKER,
@@ -98,6 +120,7 @@ class MarginSim:
             legs: What each of them holds.
             targets: Coins of one leg, >= 0, for the pairs that change.
             stresses: Scenarios to run; None runs the standard set over the account after.
+            also: More of them, such as a caller's own.
             limits: The operator's.
             lines: Which of them the account is held to.
             fee: Rates paid on the way.
@@ -119,13 +142,11 @@ class MarginSim:
             was = held[pair.pair_id]
             held[pair.pair_id] = legs_after(state, pair, was, deltas_to(pair, was, to), fee)
         valuation = self.rule(after, extrapolate=True)
-        scenarios = self.scenarios(after) if stresses is None else stresses
+        scenarios = (*(self.scenarios(after) if stresses is None else stresses), *also)
         breaches = list(self._now(state, after, deltas, limits, lines))
-        results = []
-        for scenario in scenarios:
-            figures = self.rule(stressed(after, scenario), extrapolate=True).figures
-            results.append(StressResult(scenario.name, figures))
-            breaches += stress_breaches(scenario, figures, limits, lines)
+        results = self._stressed(after, valuation.figures, scenarios, limits, lines)
+        for scenario, row in zip(scenarios, results, strict=True):
+            breaches += self._breached(scenario, row.figures, limits, lines)
         blocked = [row.limit for row in breaches] if growing else []
         if lines is Lines.BOOK:
             caps = tuple(self._caps(after, pairs, held, pairs.values(), limits, book_notional_usd))
@@ -173,10 +194,13 @@ class MarginSim:
         state = narrowed(state, deltas)
         after = trade(state, deltas)
         scenarios = self.scenarios(after) if stresses is None else stresses
+        figures = self.rule(after, extrapolate=True).figures
+        results = self._stressed(after, figures, scenarios, limits, lines)
+        under = zip(scenarios, results, strict=True)
         return tuple(
             chain(
                 self._now(state, after, deltas, limits, lines),
-                *(self._under(row, after, limits, lines) for row in scenarios),
+                *(self._breached(row, result.figures, limits, lines) for row, result in under),
             )
         )
 
@@ -267,11 +291,30 @@ class MarginSim:
         yield from tier_breaches(after)
         yield from borrow_breaches(before, after, valuation, deltas)
 
+    def _stressed(
+        self,
+        after: MarginState,
+        figures: MarginFigures,
+        scenarios: Sequence[Scenario],
+        limits: RiskLimits,
+        lines: Lines,
+    ) -> tuple[StressResult, ...]:
+        """In the order of the scenarios; see `stress_results`."""
+        return stress_results(
+            self.mode, after, figures, scenarios, lambda row: stress_lines(row, limits, lines)
+        )
+
     def _under(
         self, scenario: Scenario, after: MarginState, limits: RiskLimits, lines: Lines
     ) -> Iterator[Breach]:
         figures = self.rule(stressed(after, scenario), extrapolate=True).figures
         return stress_breaches(scenario, figures, limits, lines)
+
+    @staticmethod
+    def _breached(
+        scenario: Scenario, figures: MarginFigures, limits: RiskLimits, lines: Lines
+    ) -> Iterator[Breach]:
+        return stress_breaches(scenario, figures, limits, lines) if scenario.binding else iter(())
 
     def _caps(
         self,

@@ -1,22 +1,24 @@
 """Stresses: the account revalued by the exact rule after prices or collateral ratios moved.
 
 The standard set (DESIGN 4): each coin alone +-30 %, the market +-20 % and +-40 % with betas, collateral
-ratios -5 points, liquid-staking tokens -5 % against what they stand for. Borrow rates x3 are not among them:
-they change what a position earns, but no margin rule reads them, so the figures would be those before.
+ratios -5 points, liquid-staking tokens -5 % against what they stand for, borrow rates x3 where anything is
+owed. No margin rule reads a borrow rate, so what a rate costs is a debt: a day of interest, booked at once.
 
 Stable coins do not move: perpetuals are quoted in them, and their depeg is a rule of the guard. Limit prices
 of open orders stay where they are. Every account is stressed alone and without transfers.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
 
+from portfolio.core.account import Balance
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.margin.lookups import usd_of
 from portfolio.core.margin.results import LiquidationPrices
 from portfolio.core.margin.state import MarginState
+from portfolio.core.margin.tiers import borrow_table
 from portfolio.core.margin.valuation import MarginRule
 from portfolio.core.market import Prices
 from portfolio.core.names import Coin
@@ -29,6 +31,9 @@ MARKET_MOVES_NEAR: tuple[Decimal, ...] = (Decimal("-0.2"), Decimal("0.2"))
 MARKET_MOVES_FAR: tuple[Decimal, ...] = (Decimal("-0.4"), Decimal("0.4"))
 RATIO_SHIFT = Decimal("-0.05")
 DEPEG = Decimal("-0.05")
+BORROW_MULTIPLE = Decimal(3)
+#: How long a stressed borrow rate is paid before anything changes.
+INTEREST_HOURS = 24
 
 #: A price is never stressed below this share of itself, whatever the beta.
 FACTOR_MIN = Decimal("0.01")
@@ -41,6 +46,7 @@ _BISECTIONS = 24
 _PREPARED = 5
 _NO_BETAS: Mapping[Coin, Decimal] = MappingProxyType({})
 _NO_TOKENS: Mapping[Coin, Coin] = MappingProxyType({})
+_NO_SHIFTS: Mapping[Coin, Decimal] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,17 @@ class Scenario:
     ratio_shift: Decimal = ZERO
     #: Market +-20 %: held to the tighter of the book's stress lines.
     near: bool = False
+    #: Added to one coin's collateral ratios besides, within 0..1 all the same.
+    ratio_shifts: Mapping[Coin, Decimal] = field(default_factory=lambda: _NO_SHIFTS)
+    #: A day's interest on every debt, at so many times today's rate, booked as debt at once; None: nothing.
+    borrow_multiple: Decimal | None = None
+    #: False: told to whoever asked, no line is held against it.
+    binding: bool = True
+
+    @property
+    def prices_alone(self) -> bool:
+        """Nothing moves but prices and all ratios together: what a compiled account can be asked."""
+        return not self.ratio_shifts and self.borrow_multiple is None
 
 
 def market_factors(
@@ -81,6 +98,7 @@ def standard_scenarios(
     *,
     betas: Mapping[Coin, Decimal] = _NO_BETAS,
     staking: Mapping[Coin, Coin] = _NO_TOKENS,
+    borrowing: bool = False,
 ) -> tuple[Scenario, ...]:
     """The standard set over `coins`.
 
@@ -89,11 +107,10 @@ def standard_scenarios(
         betas: Move of a coin per move of the market; 1 where absent.
         staking: Liquid-staking token -> the coin that it stands for. Such a token moves with its coin (with
             the coin's beta unless it has its own) and is depegged alone.
+        borrowing: Something is owed.
     """
     moving = tuple(coin for coin in coins if coin not in STABLE_COINS)
-    own = dict(betas)
-    for token, underlying in staking.items():
-        own.setdefault(token, own.get(underlying, ONE))
+    own = followed_betas(betas, staking)
     groups: dict[Coin, list[Coin]] = {}
     for coin in moving:
         groups.setdefault(staking.get(coin, coin), []).append(coin)
@@ -106,12 +123,30 @@ def standard_scenarios(
         Scenario(f"{coin} depeg {_percent(DEPEG)}", {coin: ONE + DEPEG}) for coin in moving if coin in staking
     ]
     for near, moves in ((True, MARKET_MOVES_NEAR), (False, MARKET_MOVES_FAR)):
-        found += [
-            Scenario(f"market {_percent(move)}", market_factors(moving, move, own), near=near)
-            for move in moves
-        ]
+        found += [Scenario(market_name(move), market_factors(moving, move, own), near=near) for move in moves]
     found.append(Scenario("collateral ratios -5 points", {}, ratio_shift=RATIO_SHIFT))
+    if borrowing:
+        found.append(Scenario(f"borrow rates x{BORROW_MULTIPLE}", {}, borrow_multiple=BORROW_MULTIPLE))
     return tuple(found)
+
+
+def followed_betas(betas: Mapping[Coin, Decimal], staking: Mapping[Coin, Coin]) -> dict[Coin, Decimal]:
+    """Betas with those of staked tokens filled in: a token has its coin's unless it has its own."""
+    own = dict(betas)
+    for token, underlying in staking.items():
+        own.setdefault(token, own.get(underlying, ONE))
+    return own
+
+
+def owed_coins(state: MarginState) -> dict[Coin, Decimal]:
+    """What interest is paid on now, coins > 0: spot debt, and wallets below zero."""
+    debts = {row.coin: row.spot_borrow + max(ZERO, -row.wallet) for row in state.balances}
+    return {coin: debt for coin, debt in debts.items() if debt}
+
+
+def market_name(move: Decimal) -> str:
+    """Of the standard scenario that moves every coin."""
+    return f"market {_percent(move)}"
 
 
 def _percent(move: Decimal) -> str:
@@ -119,7 +154,11 @@ def _percent(move: Decimal) -> str:
 
 
 def stressed(state: MarginState, scenario: Scenario) -> MarginState:
-    """The account at the scenario's prices and ratios."""
+    """The account at the scenario's prices and ratios, with its interest booked.
+
+    Raises:
+        MissingDataError: interest is to be booked on a coin without a borrow table.
+    """
     prices = state.prices
     factors = scenario.factors
     if factors:
@@ -135,10 +174,13 @@ def stressed(state: MarginState, scenario: Scenario) -> MarginState:
                 marks[instrument_id] = mark * factor
         prices = Prices(marks=marks, usd=usd)
     tables = state.tables
-    if scenario.ratio_shift:
-        tables = shifted_ratios(tables, scenario.ratio_shift)
+    if scenario.ratio_shift or scenario.ratio_shifts:
+        tables = shifted_ratios(tables, scenario.ratio_shift, scenario.ratio_shifts)
+    balances = state.balances
+    if scenario.borrow_multiple is not None:
+        balances = _with_interest(state, INTEREST_HOURS * scenario.borrow_multiple)
     return MarginState(
-        balances=state.balances,
+        balances=balances,
         positions=state.positions,
         orders=state.orders,
         prices=prices,
@@ -148,18 +190,30 @@ def stressed(state: MarginState, scenario: Scenario) -> MarginState:
     )
 
 
-def shifted_ratios(tables: RiskTables, shift: Decimal) -> RiskTables:
-    """The tables with `shift` added to every collateral ratio, kept within 0..1."""
-    collateral = {
-        coin: replace(
-            table,
-            tiers=tuple(
-                CollateralTier(tier.quantity_from, tier.quantity_to, max(ZERO, min(ONE, tier.ratio + shift)))
-                for tier in table.tiers
-            ),
+def _with_interest(state: MarginState, hours: Decimal) -> tuple[Balance, ...]:
+    """Balances after so many hours of interest at today's rates."""
+    owed = owed_coins(state)
+    rates = {coin: borrow_table(state.tables, coin).hourly_rate for coin in owed}
+    return tuple(
+        replace(row, spot_borrow=row.spot_borrow + owed[row.coin] * rates[row.coin] * hours)
+        if row.coin in owed
+        else row
+        for row in state.balances
+    )
+
+
+def shifted_ratios(
+    tables: RiskTables, shift: Decimal, by_coin: Mapping[Coin, Decimal] = _NO_SHIFTS
+) -> RiskTables:
+    """The tables with `shift`, and a coin's own, added to every collateral ratio, kept within 0..1."""
+    collateral = dict(tables.collateral)
+    for coin in tables.collateral if shift else by_coin.keys() & tables.collateral.keys():
+        table, whole = tables.collateral[coin], shift + by_coin.get(coin, ZERO)
+        tiers = (
+            CollateralTier(tier.quantity_from, tier.quantity_to, max(ZERO, min(ONE, tier.ratio + whole)))
+            for tier in table.tiers
         )
-        for coin, table in tables.collateral.items()
-    }
+        collateral[coin] = replace(table, tiers=tuple(tiers))
     return replace(tables, collateral=collateral)
 
 

@@ -9,6 +9,7 @@ from portfolio.core.errors import CarrydeskError, InputError, MissingDataError, 
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.binance_pm import ASSUMPTIONS, value
 from portfolio.core.margin.binance_status import LIQUIDATION_AT
+from portfolio.core.margin.modes import BINANCE_PM
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState, RestingOrder
 from portfolio.core.margin.stress import Scenario, haircut_delta, liquidation_prices, stressed
@@ -390,7 +391,7 @@ PAIR = PairSpec(PairId("ETH@binance"), ETH, Narrative("eth"), margin("ETH"), upm
 
 def test_a_what_if_up_to_the_headroom_is_allowed_and_one_lot_more_refused() -> None:
     state = pm("ETH", balances=(balance("USDT", "100000"),), usd={"ETH": "3000"})
-    sim = MarginSim(value)
+    sim = MarginSim(BINANCE_PM)
     pairs = {PAIR.pair_id: PAIR}
     legs = {PAIR.pair_id: PairLegs(PAIR.pair_id, D(0), D(0))}
     limits = RiskLimits()

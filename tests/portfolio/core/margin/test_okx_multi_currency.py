@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
+from portfolio.core.margin.modes import OKX_MULTI_CURRENCY
 from portfolio.core.margin.okx_multi_currency import (
     ACCOUNT_ASSUMPTIONS,
     ASSUMPTIONS,
@@ -264,7 +265,7 @@ def test_a_rebate_is_no_fee() -> None:
 
 def test_the_what_if_runs_on_the_rule() -> None:
     state = carry()
-    assert MarginSim(value).simulate(state, {}, {}, {}).before.maintenance_margin == (
+    assert MarginSim(OKX_MULTI_CURRENCY).simulate(state, {}, {}, {}).before.maintenance_margin == (
         value(state).figures.maintenance_margin
     )
 

@@ -5,11 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from portfolio.core.margin import okx_multi_currency, okx_portfolio_margin
+from portfolio.core.margin.modes import OKX_MULTI_CURRENCY, OKX_PORTFOLIO_MARGIN, AccountMode
 from portfolio.core.margin.okx_rows import SizeRow, contract_tiers
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
-from portfolio.core.margin.valuation import MarginRule
 from portfolio.core.names import Coin, Narrative, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 from tests.portfolio.core.margin.accounts import balance
@@ -44,11 +43,9 @@ def rich() -> MarginState:
     return replace(state, tables=replace(state.tables, borrow=borrow))
 
 
-@pytest.mark.parametrize(
-    "rule", [okx_multi_currency.value, okx_portfolio_margin.value], ids=["multi", "portfolio"]
-)
-def test_the_reported_headroom_is_allowed_and_one_lot_more_is_not(rule: MarginRule) -> None:
-    sim = MarginSim(rule)
+@pytest.mark.parametrize("mode", [OKX_MULTI_CURRENCY, OKX_PORTFOLIO_MARGIN], ids=["multi", "portfolio"])
+def test_the_reported_headroom_is_allowed_and_one_lot_more_is_not(mode: AccountMode) -> None:
+    sim = MarginSim(mode)
     found = sim.headroom(rich(), PAIRS, LEGS, PAIR.pair_id)
     assert found.quantity > 0
     assert found.binding is not None
@@ -60,8 +57,8 @@ def test_the_reported_headroom_is_allowed_and_one_lot_more_is_not(rule: MarginRu
 
 def test_the_modes_agree_on_equity_and_differ_in_what_a_hedge_needs() -> None:
     multi, portfolio = (
-        MarginSim(rule).simulate(rich(), PAIRS, LEGS, {PAIR.pair_id: D("0.3")}).after
-        for rule in (okx_multi_currency.value, okx_portfolio_margin.value)
+        MarginSim(mode).simulate(rich(), PAIRS, LEGS, {PAIR.pair_id: D("0.3")}).after
+        for mode in (OKX_MULTI_CURRENCY, OKX_PORTFOLIO_MARGIN)
     )
     assert multi.adjusted_equity == portfolio.adjusted_equity
     assert multi.total_equity == portfolio.total_equity

@@ -485,3 +485,16 @@ def test_tables_of_the_tests_hold_what_they_promise() -> None:
     assert [row.deduction for row in TIERS] == [0, 510, 30510]
     names: Iterable[str] = tables(both("BTC")).collateral
     assert sorted(names) == ["BTC", "USDT"]
+
+
+def test_scenarios_of_ones_own_are_answered_beside_the_standard_set_and_block_nothing() -> None:
+    end = Scenario("the end", {Coin("ETH"): D(1000)}, binding=False)
+    state, legs = desk()
+    target = {ETH: D(4)}
+    alone = SIM.simulate(state, pairs, legs, target)
+    told = SIM.simulate(state, pairs, legs, target, also=(end,))
+    assert told.allowed
+    assert told.breaches == alone.breaches
+    assert {row.scenario for row in told.stresses} == {row.scenario for row in alone.stresses} | {"the end"}
+    held = SIM.simulate(state, pairs, legs, target, also=(replace(end, binding=True),))
+    assert held.blocked_by == ("stress:the end",)

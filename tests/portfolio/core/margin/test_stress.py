@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from portfolio.core.margin.stress import (
     liquidation_factors,
     liquidation_prices,
     market_factors,
+    owed_coins,
     standard_scenarios,
     stressed,
 )
@@ -185,3 +187,63 @@ def test_an_empty_account_never_liquidates() -> None:
 def test_a_coin_without_a_price_has_no_liquidation_price() -> None:
     with pytest.raises(MissingDataError):
         liquidation_prices(value, account(), BTC)
+
+
+# --- what a caller may add -------------------------------------------------------------------------------
+
+
+def test_one_coins_ratio_can_be_cut_besides_all_of_them() -> None:
+    state = account(
+        balances=(balance("BTC", "1"), balance("ETH", "1")),
+        usd={"BTC": "1000", "ETH": "100", "USDT": "1"},
+        instruments=both("BTC", "ETH"),
+        risk=tables(both("BTC", "ETH"), collateral={"BTC": "0.9", "ETH": "0.8"}),
+    )
+
+    def counted(**changes: object) -> Decimal:
+        return value(stressed(state, Scenario("", {}, **changes))).figures.adjusted_equity  # type: ignore[arg-type]
+
+    assert counted() == D(980)
+    assert counted(ratio_shifts={BTC: D("-0.4")}) == D(580)
+    assert counted(ratio_shifts={BTC: D("-0.4")}, ratio_shift=D("-0.1")) == D(470)
+    assert counted(ratio_shifts={BTC: D(-1)}) == D(80), "a ratio stays within 0..1"
+    assert counted(ratio_shifts={Coin("DOGE"): D(-1)}) == D(980), (
+        "a coin without a table counts nothing anyway"
+    )
+
+
+def test_a_borrow_rate_is_a_day_of_interest_booked_on_every_debt() -> None:
+    state = carry_account(cash="5000")
+    owed = replace(state.tables.borrow[USDT], hourly_rate=D("0.00001"))
+    state = replace(state, tables=replace(state.tables, borrow={**state.tables.borrow, USDT: owed}))
+    before = value(state).figures
+    after = value(stressed(state, Scenario("", {}, borrow_multiple=D(3)))).figures
+    interest = D(5000) * D("0.00001") * 24 * 3
+    assert before.total_equity - after.total_equity == interest
+    assert before.adjusted_equity - after.adjusted_equity == interest
+    assert after.maintenance_margin > before.maintenance_margin
+    assert value(stressed(state, Scenario("", {}, borrow_multiple=D(0)))).figures == before
+    negative = replace(state, balances=(balance("USDT", "-5000"), balance("BTC", "10")))
+    lost = value(stressed(negative, Scenario("", {}, borrow_multiple=D(3)))).figures.total_equity
+    assert value(negative).figures.total_equity - lost == interest, "a wallet below zero is debt"
+
+
+def test_interest_of_a_debt_without_a_borrow_table_is_unknown_and_not_zero() -> None:
+    state = carry_account()
+    state = replace(state, tables=replace(state.tables, borrow={}))
+    with pytest.raises(MissingDataError, match="USDT has no borrow table"):
+        stressed(state, Scenario("", {}, borrow_multiple=D(3)))
+
+
+def test_borrow_rates_are_stressed_only_where_something_is_owed() -> None:
+    assert owed_coins(carry_account()) == {USDT: D(5000)}
+    assert owed_coins(carry_account(cash="0")) == {}
+    names = [row.name for row in standard_scenarios((BTC,), borrowing=True)]
+    assert names[-1] == "borrow rates x3"
+    assert "borrow rates x3" not in [row.name for row in standard_scenarios((BTC,))]
+
+
+def test_a_batch_can_be_asked_for_prices_and_all_ratios_together_and_nothing_else() -> None:
+    assert Scenario("", {BTC: D(2)}, ratio_shift=D("-0.1")).prices_alone
+    assert not Scenario("", {}, ratio_shifts={BTC: D("-0.1")}).prices_alone
+    assert not Scenario("", {}, borrow_multiple=D(1)).prices_alone
