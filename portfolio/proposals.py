@@ -21,7 +21,6 @@ from portfolio.core.limits import MINUTE_NS, RiskLimits
 from portfolio.core.margin.results import Lines, Simulation, StressResult
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
-from portfolio.core.margin.stress import liquidation_prices
 from portfolio.core.names import AccountId, IntentId, PairId
 from portfolio.core.pairs import PairLegs
 from portfolio.core.proposing import Draft, DraftInput, draft
@@ -193,11 +192,11 @@ class Proposer:
     def _reach(self, drafted: Draft, simulation: Simulation) -> Reach:
         """Where the account after the change would liquidate as one pair's coin alone moves."""
         out = []
+        search = self._sim.search(simulation.state)
         for change in drafted.changes:
             pair_id = change.target.pair_id
             if change.target.to_quantity > 0:
-                coin = self._view.pair(pair_id).coin
-                prices = liquidation_prices(self._sim.rule, simulation.state, coin)
+                prices = search.prices(self._view.pair(pair_id).coin)
                 out.append((pair_id, prices.below, prices.above))
         return tuple(out)
 
