@@ -179,6 +179,7 @@ class Assembly:
             account=given.account,
             mode=given.mode,
             unusual=self._unusual,
+            gates=self.ranking.gates,
         )
         reports = Reports(
             view=self.view,

@@ -23,7 +23,7 @@ from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import AccountId, IntentId, PairId
 from portfolio.core.pairs import PairLegs
-from portfolio.core.proposing import Draft, DraftInput, draft
+from portfolio.core.proposing import Draft, DraftChange, DraftInput, draft
 from portfolio.core.repeats import difference
 from portfolio.ports import Clocks, IntentRow, Journal, Runner
 from portfolio.service import Principal, Proposal, ProposalRequest, ProposedChange, Skipped
@@ -64,6 +64,7 @@ class Proposer:
         account: AccountId,
         mode: str,
         unusual: Callable[[], tuple[str, ...]],
+        gates: Callable[[], Mapping[PairId, str]],
     ) -> None:
         self._view = view
         self._journal = journal
@@ -75,6 +76,7 @@ class Proposer:
         self._account = account
         self._mode = mode
         self._unusual = unusual
+        self._gates = gates
         self._drift = DriftBounds()
 
     async def propose(self, principal: Principal, request: ProposalRequest) -> Proposal:
@@ -97,13 +99,13 @@ class Proposer:
         lines = Lines.BOOK if request.kind == "engine_target" else Lines.ENTRY
         simulation = await self._offload.run(lambda: self._simulate(moment, drafted, lines))
         if not drafted.changes:
-            return _answer("no_change", None, drafted, simulation)
+            return _answer("no_change", None, drafted, simulation, self._gates())
         self._allowed(request, drafted, simulation)
         reach = await self._offload.run(lambda: self._reach(drafted, simulation))
         intent = self._intent(principal, request, moment, drafted, simulation, reach)
         await self._runner.run(lambda: self._journal.append([IntentProposed(intent)], self._clocks.wire_ns()))
         row = await self._runner.run(lambda: self._journal.intent(intent.intent_id))
-        return _answer("proposed", row, drafted, simulation)
+        return _answer("proposed", row, drafted, simulation, self._gates())
 
     async def _repeated(self, principal: Principal, request: ProposalRequest) -> Proposal | None:
         """The stored intent of the same request id: the same answer, nothing new.
@@ -138,7 +140,7 @@ class Proposer:
         simulation = await self._offload.run(
             lambda: self._sim.simulate(moment.state, self._view.pairs, legs, targets, limits=self._limits)
         )
-        return replace(_answer("proposed", row, Draft((), ()), simulation), repeated=True)
+        return replace(_answer("proposed", row, Draft((), ()), simulation, {}), repeated=True)
 
     async def _room(self, principal: Principal) -> None:
         rows = await self._runner.run(lambda: self._journal.intents(open_only=True))
@@ -306,7 +308,13 @@ def _check(request: ProposalRequest) -> None:
         )
 
 
-def _answer(status: str, row: IntentRow | None, drafted: Draft, simulation: Simulation) -> Proposal:
+def _answer(
+    status: str,
+    row: IntentRow | None,
+    drafted: Draft,
+    simulation: Simulation,
+    gates: Mapping[PairId, str],
+) -> Proposal:
     changes = tuple(
         ProposedChange(
             pair_id=c.target.pair_id,
@@ -316,7 +324,7 @@ def _answer(status: str, row: IntentRow | None, drafted: Draft, simulation: Simu
             to_usd=c.to_usd,
             cost_usd=c.cost_usd,
             carry_usd_per_day=c.carry_usd_per_day,
-            note=_note(c.cost_usd, c.carry_usd_per_day),
+            note=_note(c, gates.get(c.target.pair_id)),
         )
         for c in drafted.changes
     )
@@ -341,8 +349,11 @@ def _worst(simulation: Simulation) -> StressResult:
     return simulation.worst_stress or StressResult("none applies", simulation.after)
 
 
-def _note(cost_usd: Decimal, carry_usd_per_day: Decimal) -> str:
-    if carry_usd_per_day <= 0:
-        return f"costs {cost_usd:.2f} USD; no carry at this target at the predicted rate"
-    days = 2 * cost_usd / carry_usd_per_day
-    return f"costs {cost_usd:.2f} USD each way; {days:.1f} days of predicted carry pay for both"
+def _note(change: DraftChange, gate: str | None) -> str:
+    """What the change costs and when that is earned back, then what the selector's gates say of the pair."""
+    cost, carry = change.cost_usd, change.carry_usd_per_day
+    verdict = "the pair is not scored yet" if gate is None else gate
+    if carry <= 0:
+        return f"costs {cost:.2f} USD; no carry at this target at the predicted rate; {verdict}"
+    days = 2 * cost / carry
+    return f"costs {cost:.2f} USD each way; {days:.1f} days of predicted carry pay for both; {verdict}"

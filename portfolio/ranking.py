@@ -43,18 +43,25 @@ class Ranking:
         self._exchange = exchange
         self._view = view
         self._clocks = clocks
-        self._selector = UniverseSelector(limits.book, limits.trade)
+        # The guard ranks by quality, in which volatility counts a little and correlation not at all: no fit.
+        self._selector = UniverseSelector(limits.book, limits.trade, risk_method="ewma")
+        self._depth_share_max = limits.book.depth_share_max
         self._offload = offload
         self._interval_seconds = interval_seconds
         self._cache: dict[InstrumentId, tuple[int, tuple[Settlement, ...]]] = {}
         self._reading = anyio.Lock()
         self._scores: dict[PairId, Decimal] = {}
+        self._gates: Mapping[PairId, str] = {}
         #: Why the last refresh failed; None when it did not.
         self.failed: str | None = None
 
     def scores(self) -> Mapping[PairId, Decimal]:
         """QualityScore by pair, as of the last refresh."""
         return self._scores
+
+    def gates(self) -> Mapping[PairId, str]:
+        """The decision of the selector's gates by pair, one line each, as of the last refresh."""
+        return self._gates
 
     async def settlements(self, instrument_id: InstrumentId, since_market_ns: int) -> tuple[Settlement, ...]:
         """Settled funding of one perpetual since a moment, at most HISTORY_DAYS back, cached.
@@ -108,11 +115,14 @@ class Ranking:
             funding={leg: view.funding(leg) for leg in history},
             tables=view.tables,
             reference_prices={leg: view.reference_price(leg) for leg in history},
+            depth_share_max=self._depth_share_max,
+            leverage=view.policy,
         )
         selection = await self._offload.run(lambda: self._selector.select(candidates(given), now))
         self._scores = {
             row.pair_id: Decimal(repr(row.quality)).quantize(_SCORE_DIGITS) for row in selection.scores
         }
+        self._gates = selection.gates
         return selection
 
     async def run(self) -> None:

@@ -9,11 +9,9 @@ import anyio.to_thread
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError
 from portfolio.core.hysteresis import band_edge
-from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import Coin, PairId
 from portfolio.core.selection import Candidate, Selection
 from portfolio.core.sizing import BookSize, SizingInput, size_book
-from portfolio.core.staking import UNDERLYING
 from portfolio.service import DeskService, DeskSnapshot, Principal, WantedTarget
 from tools.book import figures, reference_price
 from tools.ranking import rank
@@ -24,6 +22,9 @@ _HOURS_A_YEAR = 24 * 365
 _SHARE_ROOM = Decimal("0.003")
 _SHARE_ROUNDS = 10
 _QUOTE = Coin("USDT")
+#: Rounds of sizing and capping, and the change of a weight that ends them.
+_SIZE_ROUNDS = 4
+_SIZE_PRECISION = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Allocation:
     best_rejected: str | None
     #: What keeps the book from being larger.
     binding: str
+    #: By target: what the gates and the band decided, in one line.
+    lines: Mapping[PairId, str]
 
 
 async def engine_target(
@@ -47,10 +50,32 @@ async def engine_target(
         MissingDataError: an input is not there.
     """
     found, selection = await rank(desk, principal, snapshot)
-    weights = {pair: weight for pair, weight in selection.weights.items() if pair not in exclude}
-    given = _sizing_input(snapshot, found, selection, weights)
-    size = await anyio.to_thread.run_sync(size_book, weights, given)
+    size = await anyio.to_thread.run_sync(lambda: _sized(snapshot, found, selection, exclude))
     return _gated(snapshot, found, selection, size, exclude)
+
+
+def _sized(
+    snapshot: DeskSnapshot,
+    found: tuple[Candidate, ...],
+    selection: Selection,
+    exclude: frozenset[str],
+) -> BookSize:
+    """Size and caps depend on each other: ask again at the size found until it stays.
+
+    Caps get tighter as the book grows, so every round is smaller than or equal to what its caps allow.
+    """
+    weights: Mapping[PairId, float] = selection.weights
+    for _ in range(_SIZE_ROUNDS):
+        kept = {pair: weight for pair, weight in weights.items() if pair not in exclude}
+        size = size_book(kept, _sizing_input(snapshot, found, selection, kept))
+        if size.leg_total_usd <= 0:
+            break
+        capped = selection.weights_at(float(size.leg_total_usd))
+        again = dict(zip(selection.eligible, capped.weights.tolist(), strict=True))
+        if max((abs(again[pair] - weights[pair]) for pair in again), default=0.0) < _SIZE_PRECISION:
+            break
+        weights = again
+    return size
 
 
 def _sizing_input(
@@ -93,21 +118,20 @@ def _gated(
     exclude: frozenset[str],
 ) -> Allocation:
     held = {candidate.pair_id: candidate.held_usd for candidate in found}
-    targets, reasons = [], list(selection.excluded.items())
+    targets, reasons, lines = [], list(selection.excluded.items()), {}
     for pair_id, target in _inside_share(size.targets_usd, snapshot).items():
-        if pair_id in exclude:
+        if pair_id in exclude or pair_id in selection.untouched:
             continue
         now = held.get(pair_id, ZERO)
         gated = band_edge(now, target, snapshot.limits.trade)
-        if now == 0 and target > 0:
-            # The band saves the cost of small corrections; an entry pays its way in anyhow.
-            targets.append(WantedTarget(pair_id, _cents(target)))
-        elif gated.changed:
+        if gated.changed:
             targets.append(WantedTarget(pair_id, _cents(gated.notional_usd)))
+            bound = selection.bound_by.get(pair_id)
+            lines[pair_id] = gated.why if bound is None else f"{gated.why}; weight capped by {bound}"
         else:
             reasons.append((pair_id, gated.why))
     reasons += [(PairId(name), "excluded by you") for name in sorted(exclude)]
-    return Allocation(tuple(targets), tuple(reasons), _best_rejected(selection), size.binding)
+    return Allocation(tuple(targets), tuple(reasons), _best_rejected(selection), size.binding, lines)
 
 
 def _inside_share(wanted: Mapping[PairId, Decimal], snapshot: DeskSnapshot) -> Mapping[PairId, Decimal]:

@@ -258,11 +258,11 @@ def _answer(snapshot: DeskSnapshot, proposal: Proposal, allocation: Allocation |
                 to_usd=usd(change.to_usd),
                 cost_usd=usd(change.cost_usd),
                 carry_usd_per_day=usd(change.carry_usd_per_day),
-                gate=change.note,
+                gate=_gate(change.pair_id, change.note, allocation),
             )
             for change in proposal.changes
         ],
-        skipped=[SkippedBlock(pair=s.pair_id, why=s.why) for s in proposal.skipped],
+        skipped=_skipped(proposal, allocation),
         book_bound_by=None if allocation is None else allocation.binding,
         best_rejected=best_rejected if row is None else None,
         cost_usd=usd(proposal.cost_usd),
@@ -274,6 +274,21 @@ def _answer(snapshot: DeskSnapshot, proposal: Proposal, allocation: Allocation |
         void_if=[] if row is None else _void_if(proposal),
         expires_at=None if row is None else moment(row.intent.expires_wire_ns),
     )
+
+
+def _gate(pair_id: str, note: str, allocation: Allocation | None) -> str:
+    """The desk's line, after what the engine's band decided."""
+    line = None if allocation is None else allocation.lines.get(PairId(pair_id))
+    return note if line is None else f"{line}; {note}"
+
+
+def _skipped(proposal: Proposal, allocation: Allocation | None) -> list[SkippedBlock]:
+    """What the desk left out, then what the engine did not want to change."""
+    rows = [(row.pair_id, row.why) for row in proposal.skipped]
+    if allocation is not None:
+        named = {pair_id for pair_id, _ in rows}
+        rows += [row for row in allocation.reasons if row[0] not in named]
+    return [SkippedBlock(pair=pair_id, why=why) for pair_id, why in rows]
 
 
 def _void_if(proposal: Proposal) -> list[str]:

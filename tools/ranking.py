@@ -8,7 +8,7 @@ from portfolio.core.errors import MissingDataError
 from portfolio.core.names import InstrumentId
 from portfolio.core.selection import Candidate, Selection, UniverseSelector
 from portfolio.service import DeskService, DeskSnapshot, Principal
-from tools.book import reference_price
+from tools.book import figures, reference_price
 
 #: Days of settlements that scores look at, with room for the 30-day window.
 HISTORY_DAYS = 45
@@ -46,11 +46,20 @@ async def rank(
         funding=snapshot.funding,
         tables=state.tables,
         reference_prices={leg: price for leg, price in prices.items() if price is not None},
+        depth_share_max=snapshot.limits.book.depth_share_max,
+        leverage=state.policy,
     )
+    totals = figures(snapshot)
+    if totals is None:
+        raise MissingDataError("The account has not been read yet.", field="account", next_step="Wait.")
+    # A book of one equity a leg: sizing asks again for the size it finds.
+    equity = float(totals.total_equity)
     selector = UniverseSelector(snapshot.limits.book, snapshot.limits.trade)
 
     def work() -> tuple[tuple[Candidate, ...], Selection]:
         found = candidates(given)
-        return found, selector.select(found, snapshot.market_ns)
+        return found, selector.select(
+            found, snapshot.market_ns, equity_usd=max(equity, 0.0), book_usd=max(equity, 1.0)
+        )
 
     return await anyio.to_thread.run_sync(work)

@@ -48,9 +48,20 @@ class ScoreParts(BaseModel):
     apr_7d: str
     apr_30d: str
     regime_age_days: str
+    steadiness: str
     share_positive: str
+    share_flips: str
     volatility: str
+    regime_factor: str
+    momentum_factor: str
+    basis_factor: str | None
+    predicted_factor: str | None
+    open_interest_factor: str | None
     holding_days: str
+    half_life_days: str
+    expected_gain_bps: str = Field(
+        description="Net carry over holding_days when today's carry reverts to its mean, bps of one leg."
+    )
 
 
 class ScoreRow(BaseModel):
@@ -67,10 +78,12 @@ class ScoreRow(BaseModel):
     round_trip_cost_bps: str | None
     payback_days: str | None = Field(description="Days of net carry that pay for a round trip.")
     weight: str | None = Field(description="Share of the book that the engine would give it.")
+    weight_bound_by: str | None = Field(description="The cap that keeps the weight from being larger.")
     held_notional_usd: str
     max_notional_usd: str | None = Field(description="One leg; with detail full only.")
     binding_limit: str | None
     why_not: str | None = Field(description="Null: it may be entered or kept now.")
+    gate: str | None = Field(description="What the entry, cost, swap or exit gate decided, in one line.")
     parts: ScoreParts | None
 
 
@@ -188,10 +201,12 @@ def _row(
         round_trip_cost_bps=None if cost is None else real(cost, 1),
         payback_days=_payback(score, cost),
         weight=None if weight is None else real(weight),
+        weight_bound_by=selection.bound_by.get(candidate.pair_id),
         held_notional_usd=usd(candidate.held_usd),
         max_notional_usd=None if room is None else usd(room[0]),
         binding_limit=None if room is None else room[1],
         why_not=selection.excluded.get(candidate.pair_id),
+        gate=selection.gates.get(candidate.pair_id),
         parts=_parts(score) if full and score is not None else None,
     )
 
@@ -212,10 +227,23 @@ def _parts(score: PairScore) -> ScoreParts:
         apr_7d=real(score.apr_7d),
         apr_30d=real(score.apr_30d),
         regime_age_days=real(score.regime_age_days, 1),
+        steadiness=real(score.steadiness),
         share_positive=real(score.share_positive),
+        share_flips=real(score.share_flips),
         volatility=real(score.volatility),
+        regime_factor=real(score.regime_factor),
+        momentum_factor=real(score.momentum_factor),
+        basis_factor=_real(score.basis_factor),
+        predicted_factor=_real(score.predicted_factor),
+        open_interest_factor=_real(score.open_interest_factor),
         holding_days=real(score.holding_days, 1),
+        half_life_days=real(score.half_life_days, 1),
+        expected_gain_bps=real(score.expected_gain * 10_000, 1),
     )
+
+
+def _real(value: float | None) -> str | None:
+    return None if value is None else real(value)
 
 
 def _by_reason(selection: Selection) -> dict[str, list[str]]:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from portfolio.core.carry import CarrySeries, carry_series
+from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import Instrument, InstrumentKind
-from portfolio.core.market import FundingOutlook, Quote, Settlement
+from portfolio.core.limits import BookLimits
+from portfolio.core.market import FundingOutlook, Level, Quote, Settlement
 from portfolio.core.names import Coin, InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
-from portfolio.core.risk import FeeRates, RiskTables
+from portfolio.core.risk import FeeRates, LeveragePolicy, RiskTables
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate
 from portfolio.core.staking import UNDERLYING
@@ -37,6 +39,9 @@ class CandidateInput:
     reference_prices: Mapping[InstrumentId, Decimal]
     #: Yield of holding a liquid-staking token, a fraction a year, by token; None or absent: not known.
     staking_aprs: Mapping[Coin, Decimal | None] = field(default_factory=dict)
+    #: Largest share of the visible depth that a pair may be.
+    depth_share_max: Decimal = BookLimits().depth_share_max
+    leverage: LeveragePolicy = field(default_factory=LeveragePolicy)
 
 
 def candidates(given: CandidateInput) -> tuple[Candidate, ...]:
@@ -62,11 +67,14 @@ def _candidate(pair: PairSpec, given: CandidateInput) -> Candidate:
         facts=PairFacts(
             predicted_apr=predicted_apr(given.funding.get(pair.lead_leg), short_perpetual=short),
             borrow_apr=_borrow_apr(pair, given),
+            leverage_apr=_borrow_apr(pair, given) if short else 0.0,
             staking_apr=_staking_apr(pair, given),
             basis_bps=_basis_bps(pair, given),
         ),
         round_trip_cost_bps=round_trip_cost_bps(pair, given.quotes, given.tables.fees),
         held_usd=held if held == 0 else held * _reference(given, pair.lead_leg),
+        liquidity_usd=float(given.depth_share_max) * _depth_usd(pair, given.quotes),
+        narrative_use=margin_share(pair, given),
     )
 
 
@@ -124,14 +132,11 @@ def _staking_apr(pair: PairSpec, given: CandidateInput) -> float | None:
     return float("-inf") if known is None else -float(known)
 
 
-def _basis_bps(pair: PairSpec, given: CandidateInput) -> float:
-    """Perpetual over spot in bps, in the pair's direction; 0 (parity) while a price is missing.
-
-    It only ever lowers a score, and a pair without prices is refused by its cost already.
-    """
+def _basis_bps(pair: PairSpec, given: CandidateInput) -> float | None:
+    """Perpetual over spot in bps, in the pair's direction; None while a price is missing."""
     perpetual, spot = given.quotes.get(pair.lead_leg), given.quotes.get(pair.hedge_leg)
     if perpetual is None or spot is None or not (perpetual.bids and spot.asks):
-        return 0.0
+        return None
     basis = float(perpetual.bids[0].price / spot.asks[0].price) - 1.0
     return (basis if pair.lead_leg == pair.short_leg else -basis) * _BPS
 
@@ -148,6 +153,41 @@ def round_trip_cost_bps(
         bid, ask = quote.bids[0].price, quote.asks[0].price
         total += 2 * float(rates.taker) * _BPS + float((ask - bid) / bid) * _BPS
     return total
+
+
+def _depth_usd(pair: PairSpec, quotes: Mapping[InstrumentId, Quote]) -> float:
+    """Value of the thinnest side of the two books as far as they are seen; 0 while one is missing.
+
+    A pair without a book is refused by its unknown cost already; held, it may not grow.
+    """
+    sides: list[tuple[Level, ...]] = []
+    for leg in (pair.long_leg, pair.short_leg):
+        quote = quotes.get(leg)
+        sides += [(), ()] if quote is None else [quote.bids, quote.asks]
+    return min(float(sum((level.price * level.quantity for level in side), ZERO)) for side in sides)
+
+
+def margin_share(pair: PairSpec, given: CandidateInput) -> float | None:
+    """Margin that one USD of the pair consumes at the lowest tiers: initial margin + haircut + borrow margin.
+
+    An estimate at reference leverage for sharing out a narrative's budget; the margin simulation decides.
+    None while a table is missing.
+    """
+    tables, spot = given.tables, given.instruments[pair.hedge_leg]
+    forward = pair.lead_leg == pair.short_leg
+    tiers, borrow = (
+        tables.positions.get(pair.lead_leg),
+        tables.borrow.get(spot.quote if forward else spot.base),
+    )
+    collateral = tables.collateral.get(spot.base)
+    if not tiers or borrow is None or not borrow.tiers or collateral is None or not collateral.tiers:
+        return None
+    initial = max(tiers[0].initial_rate, ONE / given.leverage.perpetual)
+    lent = max(borrow.tiers[0].initial_rate, ONE / given.leverage.borrow)
+    if not forward:
+        return float(initial + lent)
+    haircut = ONE - (collateral.tiers[0].ratio if collateral.enabled else ZERO)
+    return float(initial + haircut) + BORROWED_SHARE * float(lent)
 
 
 def perpetuals(

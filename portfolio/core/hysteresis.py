@@ -9,6 +9,8 @@ from decimal import Decimal
 from portfolio.core.limits import TradeLimits
 from portfolio.core.scoring import PairScore
 
+_BPS = 10_000.0
+
 
 @dataclass(frozen=True, slots=True)
 class Gated:
@@ -20,7 +22,13 @@ class Gated:
 
 
 def band_edge(held_usd: Decimal, target_usd: Decimal, limits: TradeLimits) -> Gated:
-    """Trade to the nearer edge of the band around the target, and only from outside it."""
+    """Trade to the nearer edge of the band around the target, and only from outside it.
+
+    A pair that is entered or left is all the way outside: it goes to the target itself, because a rest of a
+    band's width would cost both trades and serve nothing.
+    """
+    if (held_usd == 0 or target_usd == 0) and held_usd != target_usd:
+        return Gated(target_usd, changed=True, why="entered" if held_usd == 0 else "left")
     width = target_usd * limits.band
     low, high = target_usd - width, target_usd + width
     if low <= held_usd <= high:
@@ -38,20 +46,50 @@ class Verdict:
 
 
 def cost_gate(score: PairScore, round_trip_cost_bps: float, limits: TradeLimits) -> Verdict:
-    """Extra carry over the expected holding time against a multiple of the round trip, bps of one leg."""
-    gain_bps = score.net_carry_apr / 365.0 * score.holding_days * 1e4
+    """Expected gain over the holding time against a multiple of the round trip, bps of one leg.
+
+    The gain is that of a mean-reverting forecast: a spike pays for as long as spikes of this pair last.
+    """
+    gain_bps = score.expected_gain * _BPS
     need = float(limits.gain_over_cost_min) * round_trip_cost_bps
-    text = f"{gain_bps:.1f} bps over {score.holding_days:.1f} d against {need:.1f} bps needed"
-    if gain_bps >= need:
-        return Verdict(passes=True, why=f"pays: {text}")
-    return Verdict(passes=False, why=f"does not pay: {text}")
+    text = (
+        f"{gain_bps:.1f} bps expected over {score.holding_days:.1f} d against {need:.1f} bps needed "
+        f"({limits.gain_over_cost_min} x {round_trip_cost_bps:.1f} bps)"
+    )
+    return Verdict(passes=gain_bps >= need, why=f"{'pays' if gain_bps >= need else 'does not pay'}: {text}")
 
 
-def swap_allowed(new: PairScore, old: PairScore, limits: TradeLimits) -> bool:
-    """A forced swap needs a score 1.5 x the one it replaces."""
-    return new.quality >= float(limits.swap_score_multiple) * old.quality
+def swap_gate(new: PairScore, old: PairScore, costs_bps: tuple[float, float], limits: TradeLimits) -> Verdict:
+    """A forced swap needs 1.5 x the score it replaces, and to pay for both trades.
+
+    Args:
+        new: The newcomer.
+        old: The held pair whose place it would take.
+        costs_bps: The round trip of the newcomer, and of the held one of which only the way out is due.
+        limits: The multiples.
+    """
+    multiple = limits.swap_score_multiple
+    if new.quality < float(multiple) * old.quality:
+        return Verdict(
+            passes=False,
+            why=f"no place: {new.quality:.4f} is not {multiple} x the {old.quality:.4f} of {old.pair_id}",
+        )
+    extra_bps = (new.expected_gain - old.expected_gain) * _BPS
+    need = float(limits.gain_over_cost_min) * (costs_bps[0] + costs_bps[1] / 2)
+    text = f"{extra_bps:.1f} bps more than {old.pair_id} against {need:.1f} bps needed"
+    if extra_bps < need:
+        return Verdict(passes=False, why=f"no place: {text}")
+    return Verdict(passes=True, why=f"swapped in: {text}")
 
 
-def should_exit(score: PairScore) -> bool:
-    """Leave only when the week and the blended carry are both negative: never on one negative print."""
-    return score.net_carry_apr <= 0 and score.apr_7d <= 0
+def exit_gate(score: PairScore) -> Verdict:
+    """Leave only when the week, the month and the regime all do not pay: never on one negative print.
+
+    Carry counts after the pair's own costs; what leverage costs is for sizing, which takes the book down
+    instead. `passes` means that the pair is left.
+    """
+    week, month = score.apr_7d + score.leverage_apr, score.apr_30d + score.leverage_apr
+    text = f"week {week:.2%}, month {month:.2%} a year"
+    if week <= 0 and month <= 0 and score.regime_age_days == 0:
+        return Verdict(passes=True, why=f"leave: {text}, and its regime has ended")
+    return Verdict(passes=False, why=f"keep: {text}")

@@ -1,19 +1,29 @@
-"""UniverseSelector: which pairs may be held, in what order, and why the others may not."""
+"""UniverseSelector: which pairs may be held, in what order and share, and why the others may not."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
 
-from portfolio.core.allocation import CappedWeights, cap_weights, softmax_weights
-from portfolio.core.carry import CarrySeries, Floats
-from portfolio.core.covariance import daily_returns, ewma_correlation
-from portfolio.core.errors import MissingDataError
-from portfolio.core.hysteresis import cost_gate, should_exit, swap_allowed
-from portfolio.core.limits import BookLimits, TradeLimits
+from portfolio.core.allocation import AllocationPolicy, FixedPoint, softmax_weights
+from portfolio.core.capping import BookCaps, CappedWeights, cap_weights
+from portfolio.core.carry import HOUR_NS, CarrySeries, Floats
+from portfolio.core.forecast import Method, RiskForecast, forecast_risk
+from portfolio.core.hysteresis import cost_gate, exit_gate, swap_gate
+from portfolio.core.limits import MINUTE_NS, BookLimits, TradeLimits
 from portfolio.core.names import Narrative, PairId
-from portfolio.core.scoring import PairFacts, PairScore, score
+from portfolio.core.panel import CarryPanel, carry_panel
+from portfolio.core.scoring import PairFacts, PairScore, score_universe
+
+#: Days of settlements that scores read, when there are as many.
+WINDOW_DAYS = 180
+#: A newcomer needs a month of settlements; one in ten may be missing.
+HISTORY_DAYS_MIN = 27.0
+#: A pair whose last settlement is older than this many of its intervals (and an hour) does not settle.
+_INTERVALS_MAX = 2
+_NO_PLACE = "no place in the book"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +38,16 @@ class Candidate:
     #: None: the venue names no interval, which makes the pair untradable.
     interval_minutes: int | None
     facts: PairFacts
-    #: Taker fees of both legs in and out plus slippage, bps of one leg's notional; None is unknown.
+    #: Fees of both legs in and out plus slippage, bps of one leg's notional; None is unknown.
     round_trip_cost_bps: float | None
     #: USD of one leg held now, >= 0.
     held_usd: Decimal
     missing: str = ""
+    #: Largest one leg by depth and open interest, USD; infinite: nothing of this kind bounds it.
+    liquidity_usd: float = math.inf
+    #: Margin that one USD of the pair consumes of its narrative's budget, at reference leverage; 0: no cap;
+    #: None: a risk table is missing, which makes the pair untradable.
+    narrative_use: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,95 +60,237 @@ class Selection:
     eligible: tuple[PairId, ...]
     #: Why a pair is not eligible.
     excluded: Mapping[PairId, str]
-    #: Target share of the book by pair, after caps; sums to at most 1.
+    #: Held pairs that lack an input: nothing is known against them, so they are left as they are.
+    untouched: frozenset[PairId]
+    #: Target share of the book by eligible pair, after caps; sums to at most 1.
     weights: Mapping[PairId, float]
     #: Share of the book that caps leave in cash.
     unplaced: float
+    #: The decision of the gates for every pair, one line each.
+    gates: Mapping[PairId, str]
+    #: What keeps a pair from a larger weight: `pair_share`, `liquidity`, `narrative:NAME`.
+    bound_by: Mapping[PairId, str]
+    #: Weights before caps and what bounds them, both in the order of `eligible`, for sizing at other sizes.
+    fixed_point: FixedPoint
+    caps: BookCaps
+    #: What volatility and correlation are from: `dcc-garch` or `ewma`, and why not the former.
+    risk_method: str
+    risk_reason: str | None
+
+    def weights_at(self, book_usd: float) -> CappedWeights:
+        """Weights of the eligible pairs in a book of this size (one-leg total, USD)."""
+        return cap_weights(self.fixed_point.weights, self.caps, book_usd)
+
+
+@dataclass(slots=True)
+class _Places:
+    """The book being filled: pairs chosen, and what was decided about each."""
+
+    chosen: list[PairScore] = field(default_factory=list)
+    excluded: dict[PairId, str] = field(default_factory=dict)
+    gates: dict[PairId, str] = field(default_factory=dict)
+
+    def refuse(self, pair_id: PairId, why: str) -> None:
+        self.excluded[pair_id] = self.gates[pair_id] = why
 
 
 class UniverseSelector:
     """Scores candidates, applies the entry and exit rules, and weighs what is left. Stateless."""
 
-    def __init__(self, book: BookLimits, trade: TradeLimits) -> None:
+    def __init__(
+        self,
+        book: BookLimits,
+        trade: TradeLimits,
+        allocation: AllocationPolicy | None = None,
+        *,
+        risk_method: Method = "dcc-garch",
+    ) -> None:
         self._book = book
         self._trade = trade
+        self._allocation = allocation or AllocationPolicy()
+        self._risk_method: Method = risk_method
 
-    def select(self, candidates: Sequence[Candidate], now_market_ns: int) -> Selection:
-        """Rank and weigh. A candidate that lacks an input is excluded with the reason, never scored 0."""
-        series: dict[PairId, CarrySeries] = {}
-        scores: dict[PairId, PairScore] = {}
-        excluded: dict[PairId, str] = {}
-        for candidate in candidates:
-            try:
-                series[candidate.pair_id], scores[candidate.pair_id] = _scored(candidate, now_market_ns)
-            except MissingDataError as missing:
-                excluded[candidate.pair_id] = missing.message
-        ranked = sorted(scores.values(), key=lambda row: (-row.quality, row.pair_id))
-        by_id = {candidate.pair_id: candidate for candidate in candidates}
-        eligible: list[PairId] = []
-        for row in ranked:
-            why = self._why_not(by_id[row.pair_id], row)
+    def select(
+        self,
+        candidates: Sequence[Candidate],
+        now_market_ns: int,
+        *,
+        risk: RiskForecast | None = None,
+        equity_usd: float = math.inf,
+        book_usd: float = 1.0,
+    ) -> Selection:
+        """Rank and weigh. A candidate that lacks an input is excluded with the reason, never scored 0.
+
+        Args:
+            candidates: In any order; equal qualities rank by name.
+            now_market_ns: The moment of the decision; nothing later is looked at.
+            risk: Forecast of daily returns with one column per candidate; None: made here from the window.
+            equity_usd: Account equity that narrative caps are a share of.
+            book_usd: Size of the book that caps are taken at: the one-leg total expected, above 0.
+
+        Raises:
+            InputError: the forecast has another number of columns, or a correlation is not usable.
+        """
+        places = _Places()
+        usable = []
+        for number, candidate in enumerate(candidates):
+            why = _unusable(candidate, now_market_ns)
             if why is None:
-                eligible.append(row.pair_id)
+                usable.append(number)
             else:
-                excluded[row.pair_id] = why
-        eligible = self._within_places(eligible, scores, by_id, excluded)
-        capped = self._weigh([series[p] for p in eligible], [scores[p] for p in eligible])
-        weights = {pair: float(w) for pair, w in zip(eligible, capped.weights, strict=True)}
-        return Selection(tuple(ranked), tuple(eligible), excluded, weights, capped.unplaced)
+                places.refuse(candidate.pair_id, why)
+        found = [candidates[number] for number in usable]
+        panel = carry_panel(
+            [row.series for row in found if row.series is not None], now_market_ns, WINDOW_DAYS
+        )
+        forecast = (
+            forecast_risk(panel.daily_returns(), method=self._risk_method)
+            if risk is None
+            else _columns(risk, usable)
+        )
+        rows = _scored(panel, found, forecast, places)
+        ranked = sorted(rows.values(), key=lambda row: (-row.quality, row.pair_id))
+        by_id = {candidate.pair_id: candidate for candidate in found}
+        self._fill(ranked, by_id, places)
+        chosen = sorted(places.chosen, key=lambda row: (-row.quality, row.pair_id))
+        numbers = {candidate.pair_id: number for number, candidate in enumerate(found)}
+        solved = self._weigh(chosen, _columns(forecast, [numbers[row.pair_id] for row in chosen]))
+        caps = self._caps([by_id[row.pair_id] for row in chosen], equity_usd)
+        capped = cap_weights(solved.weights, caps, book_usd)
+        eligible = tuple(row.pair_id for row in chosen)
+        return Selection(
+            scores=tuple(ranked),
+            eligible=eligible,
+            excluded=places.excluded,
+            untouched=frozenset(
+                row.pair_id for row in candidates if row.held_usd > 0 and row.pair_id not in rows
+            ),
+            weights=dict(zip(eligible, capped.weights.tolist(), strict=True)),
+            unplaced=capped.unplaced,
+            gates=places.gates,
+            bound_by={
+                pair: why for pair, why in zip(eligible, capped.bound_by, strict=True) if why is not None
+            },
+            fixed_point=solved,
+            caps=caps,
+            risk_method=forecast.method,
+            risk_reason=forecast.reason,
+        )
 
-    def _why_not(self, candidate: Candidate, row: PairScore) -> str | None:
-        """None when the pair may be held; held pairs stay until the exit rule says so."""
-        if candidate.held_usd > 0:
-            return "week and blended carry are negative" if should_exit(row) else None
+    def _fill(self, ranked: Sequence[PairScore], by_id: Mapping[PairId, Candidate], places: _Places) -> None:
+        """Fill the book's places: held pairs first; a newcomer replaces the worst only by the swap rule."""
+        for row in ranked:
+            if by_id[row.pair_id].held_usd > 0:
+                self._keep(row, places)
+        for row in ranked:
+            candidate = by_id[row.pair_id]
+            if candidate.held_usd == 0:
+                why = self._enters(row, candidate, places)
+                if why is not None:
+                    places.refuse(row.pair_id, why)
+                elif len(places.chosen) < self._book.pairs_max:
+                    places.chosen.append(row)
+                else:
+                    self._swap(row, by_id, places)
+
+    def _keep(self, row: PairScore, places: _Places) -> None:
+        verdict = exit_gate(row)
+        if verdict.passes:
+            places.refuse(row.pair_id, verdict.why)
+        elif len(places.chosen) >= self._book.pairs_max:
+            places.refuse(row.pair_id, _NO_PLACE)
+        else:
+            places.chosen.append(row)
+            places.gates[row.pair_id] = verdict.why
+
+    def _enters(self, row: PairScore, candidate: Candidate, places: _Places) -> str | None:
+        """Why not; None when it may."""
+        if row.history_days < HISTORY_DAYS_MIN:
+            return f"{row.history_days:.0f} days of history, {HISTORY_DAYS_MIN:.0f} needed"
         if row.quality < float(self._book.quality_min):
             return f"quality {row.quality:.4f} below {self._book.quality_min}"
         if candidate.round_trip_cost_bps is None:
             return "the round trip cost is unknown"
         gate = cost_gate(row, candidate.round_trip_cost_bps, self._trade)
+        places.gates[row.pair_id] = gate.why
         return None if gate.passes else gate.why
 
-    def _within_places(
-        self,
-        eligible: list[PairId],
-        scores: Mapping[PairId, PairScore],
-        by_id: Mapping[PairId, Candidate],
-        excluded: dict[PairId, str],
-    ) -> list[PairId]:
-        """Fill the book's places: held pairs first; a newcomer replaces the worst only by the swap rule."""
-        held = [p for p in eligible if by_id[p].held_usd > 0]
-        places = held[: self._book.pairs_max]
-        for pair in held[self._book.pairs_max :]:
-            excluded[pair] = "no place in the book"
-        for pair in [p for p in eligible if by_id[p].held_usd == 0]:
-            if len(places) < self._book.pairs_max:
-                places.append(pair)
-                continue
-            worst = min(places, key=lambda p: scores[p].quality)
-            if by_id[worst].held_usd > 0 and swap_allowed(scores[pair], scores[worst], self._trade):
-                places[places.index(worst)] = pair
-                excluded[worst] = f"swapped for {pair}"
-            else:
-                excluded[pair] = "no place in the book"
-        return sorted(places, key=lambda p: (-scores[p].quality, p))
+    def _swap(self, row: PairScore, by_id: Mapping[PairId, Candidate], places: _Places) -> None:
+        worst = min(places.chosen, key=lambda one: (one.quality, one.pair_id))
+        old, new = by_id[worst.pair_id], by_id[row.pair_id]
+        if old.held_usd == 0 or old.round_trip_cost_bps is None or new.round_trip_cost_bps is None:
+            places.refuse(row.pair_id, _NO_PLACE)
+            return
+        verdict = swap_gate(row, worst, (new.round_trip_cost_bps, old.round_trip_cost_bps), self._trade)
+        if not verdict.passes:
+            places.refuse(row.pair_id, verdict.why)
+            return
+        places.chosen[places.chosen.index(worst)] = row
+        places.gates[row.pair_id] = verdict.why
+        places.refuse(worst.pair_id, f"swapped for {row.pair_id}")
 
-    def _weigh(self, series: Sequence[CarrySeries], scores: Sequence[PairScore]) -> CappedWeights:
-        correlation = ewma_correlation(daily_returns(series))
-        weights = softmax_weights(
+    def _weigh(self, scores: Sequence[PairScore], risk: RiskForecast) -> FixedPoint:
+        return softmax_weights(
             np.array([row.sharpe for row in scores], dtype=np.float64),
             np.array([row.stability for row in scores], dtype=np.float64),
-            correlation,
+            risk.correlation,
+            self._allocation,
         )
-        caps: Floats = np.full(len(scores), float(self._book.pair_book_share_max))
-        return cap_weights(weights, caps)
+
+    def _caps(self, chosen: Sequence[Candidate], equity_usd: float) -> BookCaps:
+        """The book's caps; a pair that consumes none of a narrative's budget is not bound by it."""
+        return BookCaps(
+            share=np.full(len(chosen), float(self._book.pair_book_share_max)),
+            liquidity_usd=_array([row.liquidity_usd for row in chosen]),
+            narratives=[row.narrative for row in chosen],
+            narrative_use=_array([row.narrative_use or 0.0 for row in chosen]),
+            narrative_usd=float(self._book.narrative_equity_share_max) * equity_usd,
+        )
 
 
-def _scored(candidate: Candidate, now_market_ns: int) -> tuple[CarrySeries, PairScore]:
+def _array(values: Sequence[float]) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+def _columns(risk: RiskForecast, keep: Sequence[int]) -> RiskForecast:
+    """The forecast of some of its pairs, in the order given."""
+    index = np.array(keep, dtype=np.int64)
+    return replace(
+        risk,
+        volatility=risk.volatility[index],
+        correlation=risk.correlation[np.ix_(index, index)],
+        pair_reasons=tuple(risk.pair_reasons[number] for number in keep),
+    )
+
+
+def _unusable(candidate: Candidate, now_market_ns: int) -> str | None:
+    """Which input is missing; None when the pair can be scored as far as this shows."""
     if candidate.interval_minutes is None:
-        raise MissingDataError(f"{candidate.pair_id}: the venue names no funding interval.", field="interval")
+        return "the venue names no funding interval"
     if candidate.series is None:
-        raise MissingDataError(f"{candidate.pair_id}: {candidate.missing}.", field="settlements")
-    series = candidate.series.until(now_market_ns)
-    if len(series.times_ns) < 2:
-        raise MissingDataError(f"{candidate.pair_id}: the last 30 days are not covered.", field="settlements")
-    return series, score(candidate.pair_id, series, candidate.facts, now_market_ns)
+        return candidate.missing
+    if not math.isfinite(candidate.facts.borrow_apr - (candidate.facts.staking_apr or 0.0)):
+        return "what borrowing costs is unknown"
+    if candidate.narrative_use is None:
+        return "the margin that it needs is unknown: a risk table is missing"
+    past = int(candidate.series.times_ns.searchsorted(now_market_ns, side="right"))
+    if past == 0:
+        return "no settlement yet"
+    quiet = now_market_ns - int(candidate.series.times_ns[past - 1])
+    if quiet > _INTERVALS_MAX * candidate.interval_minutes * MINUTE_NS + HOUR_NS:
+        return f"no settlement for {quiet // HOUR_NS} h: halted or delisted"
+    return None
+
+
+def _scored(
+    panel: CarryPanel, found: Sequence[Candidate], risk: RiskForecast, places: _Places
+) -> dict[PairId, PairScore]:
+    names = [candidate.pair_id for candidate in found]
+    scores = score_universe(panel, [candidate.facts for candidate in found], risk.volatility)
+    out = {}
+    for pair_id, row in zip(names, scores.rows(names), strict=True):
+        if row is None:
+            places.refuse(pair_id, "the last 30 days are not covered by settlements")
+        else:
+            out[pair_id] = row
+    return out

@@ -1,64 +1,103 @@
-"""Weights are the fixed point of the formula; caps hold and their cut weight is redistributed."""
+"""Weights are the fixed point of the formula, reached from anywhere, and say how closely."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portfolio.core.allocation import PENALTY, TEMPERATURE, cap_weights, softmax_weights, z_scores
+from portfolio.core.allocation import AllocationPolicy, softmax_weights, z_scores
 from portfolio.core.carry import DAY_NS, Floats, carry_series
 from portfolio.core.covariance import daily_returns, ewma_correlation
+from portfolio.core.errors import InputError
 from tests.portfolio.core.scores import settlements
 
-sizes = st.integers(1, 25)
+sizes = st.integers(1, 40)
+POLICY = AllocationPolicy()
 
 
-def random_correlation(rng: np.random.Generator, count: int) -> Floats:
-    return ewma_correlation(rng.normal(size=(60, count)))
+def random_correlation(rng: np.random.Generator, count: int, common: float) -> Floats:
+    """Positive semi-definite; `common` 1 makes all pairs the same."""
+    factors = common * rng.normal(size=(1, 60)) + (1 - common) * rng.normal(size=(count, 60))
+    return np.atleast_2d(np.corrcoef(factors))
+
+
+@settings(max_examples=150, deadline=None)
+@given(sizes, st.integers(0, 10_000), st.floats(0, 1), st.floats(0.2, 5), st.floats(0, 5))
+def test_weights_satisfy_the_formula_they_claim_to_a_billionth(
+    count: int, seed: int, common: float, temperature: float, penalty: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    sharpes, stability = rng.normal(2, 2, count), rng.uniform(1, 2, count)
+    correlation = random_correlation(rng, count, common)
+    policy = AllocationPolicy(temperature, penalty)
+    solved = softmax_weights(sharpes, stability, correlation, policy)
+    pull = (z_scores(sharpes) - penalty * correlation @ solved.weights) / temperature
+    raw = stability * np.exp(pull - pull.max())
+    assert np.max(np.abs(solved.weights - raw / raw.sum())) < 1e-9
+    assert solved.residual < 1e-9
+    assert solved.weights.sum() == pytest.approx(1)
+    assert np.all(solved.weights > 0)
 
 
 @settings(max_examples=60, deadline=None)
-@given(sizes, st.integers(0, 10_000))
-def test_weights_satisfy_the_formula_they_claim(count: int, seed: int) -> None:
+@given(sizes, st.integers(0, 10_000), st.floats(0.2, 3), st.floats(0, 3))
+def test_the_distance_to_the_solution_shrinks_at_least_as_fast_as_the_bound_says(
+    count: int, seed: int, temperature: float, penalty: float
+) -> None:
     rng = np.random.default_rng(seed)
+    policy = AllocationPolicy(temperature, penalty)
     sharpes, stability = rng.normal(2, 2, count), rng.uniform(1, 2, count)
-    correlation = random_correlation(rng, count)
-    weights = softmax_weights(sharpes, stability, correlation)
-    raw = stability * np.exp((z_scores(sharpes) - PENALTY * correlation @ weights) / TEMPERATURE)
-    assert np.allclose(weights, raw / raw.sum(), atol=1e-9)
-    assert weights.sum() == pytest.approx(1)
+    solved = softmax_weights(sharpes, stability, random_correlation(rng, count, 0.5), policy)
+    # A Kullback-Leibler distance of at most log n + the range of the pulls, down to far below the residual.
+    start = np.log(count) + 6 / temperature + np.log(2) + penalty / temperature
+    shrink = np.log1p(temperature / penalty) if penalty > 0 else np.inf
+    assert solved.iterations <= 2 + (start + np.log(1e22)) / shrink
 
 
-def test_equal_pairs_get_equal_weights_and_no_pairs_get_none() -> None:
-    assert np.allclose(softmax_weights(np.ones(4), np.ones(4), np.eye(4)), 0.25)
-    assert softmax_weights(np.zeros(0), np.zeros(0), np.zeros((0, 0))).shape == (0,)
+def test_a_correlation_of_one_a_single_pair_and_no_pairs_have_defined_weights() -> None:
+    ones = np.ones((4, 4))
+    assert np.allclose(softmax_weights(np.ones(4), np.ones(4), ones, POLICY).weights, 0.25)
+    ranked = softmax_weights(np.arange(4.0), np.ones(4), ones, POLICY).weights
+    assert np.all(np.diff(ranked) > 0)
+    assert softmax_weights(np.array([-3.0]), np.ones(1), np.eye(1), POLICY).weights.tolist() == [1.0]
+    assert softmax_weights(np.zeros(0), np.zeros(0), np.zeros((0, 0)), POLICY).weights.shape == (0,)
+
+
+def test_only_differences_of_sharpe_matter_so_negative_ones_are_no_special_case() -> None:
+    sharpes = np.array([1.0, 2.0, 4.0])
+    up = softmax_weights(sharpes, np.ones(3), np.eye(3), POLICY).weights
+    assert softmax_weights(sharpes - 100, np.ones(3), np.eye(3), POLICY).weights == pytest.approx(up)
+
+
+def test_equal_sharpes_up_to_rounding_have_no_spread() -> None:
+    assert not np.any(z_scores(np.array([0.1 + 0.2, 0.3, 0.3])))
+    assert np.max(z_scores(np.array([0.0] * 30 + [1.0]))) == 3.0
 
 
 def test_correlated_pairs_are_penalised_against_an_independent_one() -> None:
     correlation = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    weights = softmax_weights(np.ones(3), np.ones(3), correlation)
+    weights = softmax_weights(np.ones(3), np.ones(3), correlation, POLICY).weights
     assert weights[2] > weights[0] == pytest.approx(weights[1])
+    ignored = softmax_weights(np.ones(3), np.ones(3), correlation, replace(POLICY, penalty=0.0)).weights
+    assert np.allclose(ignored, 1 / 3)
 
 
-@settings(max_examples=100, deadline=None)
-@given(sizes, st.integers(0, 10_000), st.floats(0.01, 1.0))
-def test_caps_hold_and_nothing_is_lost_while_any_pair_has_room(count: int, seed: int, cap: float) -> None:
-    rng = np.random.default_rng(seed)
-    weights = rng.dirichlet(np.ones(count))
-    caps = np.full(count, cap) * rng.uniform(0.5, 1, count)
-    out = cap_weights(weights, caps)
-    assert np.all(out.weights <= caps + 1e-12)
-    assert np.all(out.weights >= 0)
-    assert out.weights.sum() + out.unplaced == pytest.approx(1)
-    if out.unplaced > 1e-9:
-        assert np.allclose(out.weights, caps)
-        assert all(out.capped)
+def test_each_part_of_the_formula_can_be_left_out() -> None:
+    sharpes, stability = np.array([1.0, 2.0]), np.array([1.0, 2.0])
+    flat = AllocationPolicy(temperature=float("inf"))
+    assert softmax_weights(sharpes, stability, np.eye(2), flat).weights == pytest.approx([1 / 3, 2 / 3])
+    equal = AllocationPolicy(temperature=float("inf"), stability=False)
+    assert softmax_weights(sharpes, stability, np.eye(2), equal).weights == pytest.approx([0.5, 0.5])
 
 
-def test_without_a_binding_cap_weights_pass_unchanged() -> None:
-    out = cap_weights(np.array([0.5, 0.5]), np.array([1.0, 1.0]))
-    assert out.weights.tolist() == [0.5, 0.5]
-    assert out.capped == (False, False)
+def test_what_cannot_be_solved_is_an_error_and_not_a_guess() -> None:
+    impossible = np.array([[1.0, -9.0], [-9.0, 1.0]])
+    with pytest.raises(InputError, match="did not settle"):
+        softmax_weights(np.array([1.0, 2.0]), np.ones(2), impossible, AllocationPolicy(1e-4, 1e2))
+    with pytest.raises(InputError, match="not finite"):
+        softmax_weights(np.array([1.0, np.nan]), np.ones(2), np.eye(2), POLICY)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,14 @@ from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.market import Level, Quote
 from portfolio.core.names import Coin, InstrumentId, PairId
-from portfolio.core.risk import BorrowTable, RiskTables
+from portfolio.core.risk import (
+    BorrowTable,
+    BorrowTier,
+    CollateralTable,
+    CollateralTier,
+    PositionTier,
+    RiskTables,
+)
 from portfolio.core.selection import Candidate
 from tests.portfolio.core.desk_state import PRICES, SOL, given, leg
 from tests.portfolio.core.scores import settlements
@@ -82,8 +90,8 @@ def test_a_missing_book_side_or_fee_makes_the_cost_unknown() -> None:
     spot = leg("SOL", InstrumentKind.SPOT)
     one_sided = {**values.quotes, spot: replace(values.quotes[spot], asks=())}
     assert sol(replace(values, quotes=one_sided)).round_trip_cost_bps is None
-    assert sol(replace(values, quotes=one_sided)).facts.basis_bps == 0.0
-    assert sol(replace(values, quotes={})).facts.basis_bps == 0.0
+    assert sol(replace(values, quotes=one_sided)).facts.basis_bps is None
+    assert sol(replace(values, quotes={})).facts.basis_bps is None
     assert sol(replace(values, tables=replace(values.tables, fees={}))).round_trip_cost_bps is None
 
 
@@ -134,3 +142,58 @@ def test_one_unusable_history_leaves_its_pair_without_a_series_and_says_why() ->
     assert "not ascending" in broken.missing
     assert usable.series is not None
     assert len(usable.series.carry) == 3
+
+
+def with_tables(values: CandidateInput) -> CandidateInput:
+    """Risk tables of round numbers: 2 % initial margin, 10 % for loans, half the coin's value counts."""
+    tables = values.tables
+    return replace(
+        values,
+        tables=replace(
+            tables,
+            positions={
+                leg("SOL", InstrumentKind.PERPETUAL): (
+                    PositionTier(Decimal(10**6), Decimal("0.02"), Decimal("0.01"), Decimal(50), Decimal(0)),
+                )
+            },
+            borrow={
+                coin: replace(row, tiers=(BorrowTier(None, Decimal("0.12"), Decimal("0.04"), Decimal(10)),))
+                for coin, row in tables.borrow.items()
+            },
+            collateral={
+                Coin("SOL"): CollateralTable(
+                    Coin("SOL"), True, (CollateralTier(Decimal(0), None, Decimal("0.5")),)
+                )
+            },
+        ),
+    )
+
+
+def test_a_pair_uses_margin_at_reference_leverage_the_haircut_and_half_a_loan() -> None:
+    values = with_tables(state())
+    # 10 % at the reference leverage of 10, though the tier allows 2 %; 50 % haircut; half of 12 %.
+    assert sol(values).narrative_use == pytest.approx(0.1 + 0.5 + 0.06)
+    off = {Coin("SOL"): replace(values.tables.collateral[Coin("SOL")], enabled=False)}
+    switched_off = replace(values, tables=replace(values.tables, collateral=off))
+    assert sol(switched_off).narrative_use == pytest.approx(0.1 + 1 + 0.06)
+    reverse = sol(with_tables(state(reverse=True)), PairId("SOL@bybit:reverse"))
+    assert reverse.narrative_use == pytest.approx(0.1 + 0.12)
+
+
+def test_the_margin_of_a_pair_without_its_tables_is_unknown() -> None:
+    values = with_tables(state())
+    for missing in ("positions", "collateral", "borrow"):
+        tables: dict[str, Any] = {missing: {}}
+        assert sol(replace(values, tables=replace(values.tables, **tables))).narrative_use is None
+
+
+def test_the_thinnest_visible_side_bounds_the_size() -> None:
+    values = state()
+    # One coin at about 200 USD a side, of which a tenth.
+    assert sol(values).liquidity_usd == pytest.approx(20, rel=1e-3)
+    assert sol(replace(values, quotes={})).liquidity_usd == 0
+
+
+def test_quote_interest_is_due_only_while_the_book_is_levered_and_a_borrowed_coin_always() -> None:
+    assert sol(state()).facts.leverage_apr == sol(state()).facts.borrow_apr > 0
+    assert sol(state(reverse=True), PairId("SOL@bybit:reverse")).facts.leverage_apr == 0

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from portfolio.core.hysteresis import band_edge, cost_gate, should_exit, swap_allowed
+from portfolio.core.hysteresis import band_edge, cost_gate, exit_gate, swap_gate
 from portfolio.core.limits import TradeLimits
 from portfolio.core.names import PairId
 from portfolio.core.scoring import PairScore
@@ -23,10 +23,21 @@ SCORE = PairScore(
     apr_1d=0.1,
     apr_7d=0.1,
     apr_30d=0.1,
-    regime_age_days=20.0,
+    steadiness=0.8,
     share_positive=0.9,
+    share_flips=0.1,
     volatility=0.02,
+    regime_factor=0.8,
+    momentum_factor=1.0,
+    basis_factor=1.0,
+    predicted_factor=None,
+    open_interest_factor=None,
+    regime_age_days=20.0,
     holding_days=10.0,
+    half_life_days=3.0,
+    expected_gain=0.00274,
+    leverage_apr=0.0,
+    history_days=90.0,
 )
 
 
@@ -38,6 +49,8 @@ SCORE = PairScore(
         ("90", "100", "93.00"),
         ("110", "100", "107.00"),
         ("5", "0", "0"),
+        ("0", "100", "100"),
+        ("0", "0", "0"),
     ],
 )
 def test_trades_go_to_the_edge_of_the_band_and_only_from_outside(held: str, target: str, left: str) -> None:
@@ -46,19 +59,41 @@ def test_trades_go_to_the_edge_of_the_band_and_only_from_outside(held: str, targ
     assert gated.changed == (Decimal(held) != Decimal(left))
 
 
-def test_the_cost_gate_weighs_carry_over_the_holding_time_against_the_round_trip() -> None:
-    # 10 % a year over 10 days is 27.4 bps; 2.5 x 10 bps = 25 bps passes, 2.5 x 31 bps does not.
+def test_an_entry_goes_to_its_target_and_an_exit_to_nothing_and_both_say_so() -> None:
+    assert band_edge(Decimal(0), Decimal(9), LIMITS).why == "entered"
+    assert band_edge(Decimal(9), Decimal(0), LIMITS).why == "left"
+
+
+def test_the_cost_gate_weighs_the_expected_gain_against_a_multiple_of_the_round_trip() -> None:
     assert cost_gate(SCORE, 10.0, LIMITS).passes
     refused = cost_gate(SCORE, 31.0, LIMITS)
     assert not refused.passes
-    assert refused.why == "does not pay: 27.4 bps over 10.0 d against 77.5 bps needed"
+    assert (
+        refused.why == "does not pay: 27.4 bps expected over 10.0 d against 77.5 bps needed (2.5 x 31.0 bps)"
+    )
 
 
-def test_a_swap_needs_one_and_a_half_times_the_score() -> None:
-    assert swap_allowed(replace(SCORE, quality=0.45), SCORE, LIMITS)
-    assert not swap_allowed(replace(SCORE, quality=0.44), SCORE, LIMITS)
+def test_a_swap_needs_one_and_a_half_times_the_score_and_must_pay_for_both_trades() -> None:
+    old = replace(SCORE, pair_id=PairId("OLD@bybit"), expected_gain=0.0)
+    assert swap_gate(replace(SCORE, quality=0.45), old, (6.0, 6.0), LIMITS).passes
+    refused = swap_gate(replace(SCORE, quality=0.44), old, (6.0, 6.0), LIMITS)
+    assert not refused.passes
+    assert refused.why == "no place: 0.4400 is not 1.5 x the 0.3000 of OLD@bybit"
+    dear = swap_gate(replace(SCORE, quality=0.45), old, (8.0, 8.0), LIMITS)
+    assert not dear.passes
+    assert dear.why == "no place: 27.4 bps more than OLD@bybit against 30.0 bps needed"
 
 
-def test_one_bad_day_is_no_reason_to_leave() -> None:
-    assert not should_exit(replace(SCORE, apr_1d=-0.5, net_carry_apr=-0.01))
-    assert should_exit(replace(SCORE, apr_1d=-0.5, apr_7d=-0.05, net_carry_apr=-0.01))
+def test_a_pair_is_left_only_when_week_month_and_regime_all_stopped_paying() -> None:
+    bad = replace(SCORE, apr_1d=-0.5, apr_7d=-0.05, apr_30d=-0.01, regime_age_days=0.0)
+    left = exit_gate(bad)
+    assert left.passes
+    assert left.why == "leave: week -5.00%, month -1.00% a year, and its regime has ended"
+    for good in (replace(bad, apr_7d=0.01), replace(bad, apr_30d=0.01), replace(bad, regime_age_days=3.0)):
+        assert not exit_gate(good).passes
+    assert exit_gate(replace(bad, apr_30d=0.01)).why == "keep: week -5.00%, month 1.00% a year"
+
+
+def test_what_only_leverage_costs_is_no_reason_to_leave() -> None:
+    levered = replace(SCORE, apr_7d=-0.01, apr_30d=-0.01, regime_age_days=0.0, leverage_apr=0.03)
+    assert not exit_gate(levered).passes
