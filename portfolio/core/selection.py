@@ -1,7 +1,7 @@
 """UniverseSelector: which pairs may be held, in what order and share, and why the others may not."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -73,6 +73,8 @@ class Selection:
     #: Weights before caps and what bounds them, both in the order of `eligible`, for sizing at other sizes.
     fixed_point: FixedPoint
     caps: BookCaps
+    #: Forecast of daily returns of the eligible pairs, in their order.
+    risk: RiskForecast
     #: What volatility and correlation are from: `dcc-garch` or `ewma`, and why not the former.
     risk_method: str
     risk_reason: str | None
@@ -82,10 +84,26 @@ class Selection:
         return cap_weights(self.fixed_point.weights, self.caps, book_usd)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Universe:
+    """Candidates scored at one moment: what does not depend on which of them are held."""
+
+    candidates: tuple[Candidate, ...]
+    #: Those whose inputs are there, in the order of the candidates.
+    usable: tuple[Candidate, ...]
+    #: Every pair that could be scored, best quality first.
+    ranked: tuple[PairScore, ...]
+    #: Why the others could not.
+    refused: Mapping[PairId, str]
+    #: Forecast of daily returns of the usable ones, in their order.
+    risk: RiskForecast
+
+
 @dataclass(slots=True)
 class _Places:
-    """The book being filled: pairs chosen, and what was decided about each."""
+    """The book being filled: pairs held before, pairs chosen, and what was decided about each."""
 
+    held: frozenset[PairId]
     chosen: list[PairScore] = field(default_factory=list)
     excluded: dict[PairId, str] = field(default_factory=dict)
     gates: dict[PairId, str] = field(default_factory=dict)
@@ -131,14 +149,21 @@ class UniverseSelector:
         Raises:
             InputError: the forecast has another number of columns, or a correlation is not usable.
         """
-        places = _Places()
+        universe = self.score(candidates, now_market_ns, risk=risk)
+        return self.choose(universe, equity_usd=equity_usd, book_usd=book_usd)
+
+    def score(
+        self, candidates: Sequence[Candidate], now_market_ns: int, *, risk: RiskForecast | None = None
+    ) -> Universe:
+        """The half of `select` that does not depend on what is held; arguments and errors as there."""
+        refused: dict[PairId, str] = {}
         usable = []
         for number, candidate in enumerate(candidates):
             why = _unusable(candidate, now_market_ns)
             if why is None:
                 usable.append(number)
             else:
-                places.refuse(candidate.pair_id, why)
+                refused[candidate.pair_id] = why
         found = [candidates[number] for number in usable]
         panel = carry_panel(
             [row.series for row in found if row.series is not None], now_market_ns, WINDOW_DAYS
@@ -148,23 +173,49 @@ class UniverseSelector:
             if risk is None
             else _columns(risk, usable)
         )
-        rows = _scored(panel, found, forecast, places)
-        ranked = sorted(rows.values(), key=lambda row: (-row.quality, row.pair_id))
-        by_id = {candidate.pair_id: candidate for candidate in found}
-        self._fill(ranked, by_id, places)
+        rows = _scored(panel, found, forecast, refused)
+        ranked = tuple(sorted(rows.values(), key=lambda row: (-row.quality, row.pair_id)))
+        return Universe(tuple(candidates), tuple(found), ranked, refused, forecast)
+
+    def choose(
+        self,
+        universe: Universe,
+        *,
+        held: Collection[PairId] | None = None,
+        equity_usd: float = math.inf,
+        book_usd: float = 1.0,
+    ) -> Selection:
+        """The other half: fill the book's places and weigh them.
+
+        Args:
+            universe: From `score`.
+            held: Pairs that are held; None: those whose candidates say so.
+            equity_usd: As in `select`.
+            book_usd: As in `select`.
+
+        Raises:
+            InputError: a correlation is not usable.
+        """
+        holds = (
+            frozenset(row.pair_id for row in universe.candidates if row.held_usd > 0)
+            if held is None
+            else frozenset(held)
+        )
+        places = _Places(holds, excluded=dict(universe.refused), gates=dict(universe.refused))
+        by_id = {candidate.pair_id: candidate for candidate in universe.usable}
+        self._fill(universe.ranked, by_id, places)
         chosen = sorted(places.chosen, key=lambda row: (-row.quality, row.pair_id))
-        numbers = {candidate.pair_id: number for number, candidate in enumerate(found)}
-        solved = self._weigh(chosen, _columns(forecast, [numbers[row.pair_id] for row in chosen]))
+        numbers = {candidate.pair_id: number for number, candidate in enumerate(universe.usable)}
+        risk = _columns(universe.risk, [numbers[row.pair_id] for row in chosen])
+        solved = self._weigh(chosen, risk)
         caps = self._caps([by_id[row.pair_id] for row in chosen], equity_usd)
         capped = cap_weights(solved.weights, caps, book_usd)
         eligible = tuple(row.pair_id for row in chosen)
         return Selection(
-            scores=tuple(ranked),
+            scores=universe.ranked,
             eligible=eligible,
             excluded=places.excluded,
-            untouched=frozenset(
-                row.pair_id for row in candidates if row.held_usd > 0 and row.pair_id not in rows
-            ),
+            untouched=holds - {row.pair_id for row in universe.ranked},
             weights=dict(zip(eligible, capped.weights.tolist(), strict=True)),
             unplaced=capped.unplaced,
             gates=places.gates,
@@ -173,18 +224,19 @@ class UniverseSelector:
             },
             fixed_point=solved,
             caps=caps,
-            risk_method=forecast.method,
-            risk_reason=forecast.reason,
+            risk=risk,
+            risk_method=risk.method,
+            risk_reason=risk.reason,
         )
 
     def _fill(self, ranked: Sequence[PairScore], by_id: Mapping[PairId, Candidate], places: _Places) -> None:
         """Fill the book's places: held pairs first; a newcomer replaces the worst only by the swap rule."""
         for row in ranked:
-            if by_id[row.pair_id].held_usd > 0:
+            if row.pair_id in places.held:
                 self._keep(row, places)
         for row in ranked:
             candidate = by_id[row.pair_id]
-            if candidate.held_usd == 0:
+            if row.pair_id not in places.held:
                 why = self._enters(row, candidate, places)
                 if why is not None:
                     places.refuse(row.pair_id, why)
@@ -218,7 +270,11 @@ class UniverseSelector:
     def _swap(self, row: PairScore, by_id: Mapping[PairId, Candidate], places: _Places) -> None:
         worst = min(places.chosen, key=lambda one: (one.quality, one.pair_id))
         old, new = by_id[worst.pair_id], by_id[row.pair_id]
-        if old.held_usd == 0 or old.round_trip_cost_bps is None or new.round_trip_cost_bps is None:
+        if (
+            worst.pair_id not in places.held
+            or old.round_trip_cost_bps is None
+            or new.round_trip_cost_bps is None
+        ):
             places.refuse(row.pair_id, _NO_PLACE)
             return
         verdict = swap_gate(row, worst, (new.round_trip_cost_bps, old.round_trip_cost_bps), self._trade)
@@ -283,14 +339,14 @@ def _unusable(candidate: Candidate, now_market_ns: int) -> str | None:
 
 
 def _scored(
-    panel: CarryPanel, found: Sequence[Candidate], risk: RiskForecast, places: _Places
+    panel: CarryPanel, found: Sequence[Candidate], risk: RiskForecast, refused: dict[PairId, str]
 ) -> dict[PairId, PairScore]:
     names = [candidate.pair_id for candidate in found]
     scores = score_universe(panel, [candidate.facts for candidate in found], risk.volatility)
     out = {}
     for pair_id, row in zip(names, scores.rows(names), strict=True):
         if row is None:
-            places.refuse(pair_id, "the last 30 days are not covered by settlements")
+            refused[pair_id] = "the last 30 days are not covered by settlements"
         else:
             out[pair_id] = row
     return out
