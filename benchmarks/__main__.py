@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     report: Result = {"machine": _machine(), "benchmarks": {}, "failed": {}}
     for name in chosen:
         _run_one(name, report)
+    report["figures"] = _figures(_into(report, "benchmarks"))
     report["noise_after"] = noise()
     report["seconds"] = round(time.monotonic() - started, 1)
     OUTPUT.parent.mkdir(exist_ok=True)
@@ -62,6 +63,18 @@ def _run_one(name: str, report: Result) -> None:
     for line in lines(result):
         print(f"  {line}")
     sys.stdout.flush()
+
+
+def _figures(benchmarks: Result) -> Result:
+    """Every number under its name, such as `margin.tick_us`; of a spread its median."""
+    found: dict[str, object] = {}
+    for name, result in benchmarks.items():
+        assert isinstance(result, dict)
+        for key, figure in result.items():
+            value = figure.get("p50") if isinstance(figure, dict) else figure
+            if isinstance(value, int | float):
+                found[f"{name}.{key}"] = value
+    return found
 
 
 def _into(report: Result, key: str) -> Result:

@@ -58,8 +58,11 @@ def test_noise_is_a_result_like_any_other() -> None:
 
 def test_margin_measures_a_valuation_what_ifs_and_a_headroom_search() -> None:
     result = margin.run(tiny=True)
-    check(result, "positions", "value_ms", "simulate_2_pairs_ms", "stresses_2_pairs", "headroom_2_pairs_ms")
-    check(result, "max_size_bisections", "headroom_valuations", "headroom_bound_by")
+    check(result, "positions", "value_ms", "simulate_2_pairs_ms", "stresses_2_pairs", "stress_set_2_pairs_ms")
+    check(result, "max_size_ms", "max_size_bisections", "headroom_valuations", "headroom_bound_by")
+    worst = result["golden_max_rel_error"]
+    assert isinstance(worst, float)
+    assert 0 < worst <= 1e-4
 
 
 def test_margin_measures_ticks_scenarios_their_agreement_and_the_liquidation_search() -> None:
@@ -139,7 +142,9 @@ def test_the_command_runs_one_benchmark_and_writes_its_report(
     assert main(["--only", "journal"]) == 0
     report = json.loads((tmp_path / "build/bench.json").read_text())
     assert list(report["benchmarks"]) == ["journal"]
-    assert set(report["benchmarks"]["journal"]["append_batch_ms"]) == SPREAD
+    spread_of = report["benchmarks"]["journal"]["append_batch_ms"]
+    assert set(spread_of) == SPREAD
+    assert report["figures"]["journal.append_batch_ms"] == spread_of["p50"]
     assert "append_batch_ms" in capsys.readouterr().out
 
 
