@@ -13,6 +13,7 @@ from portfolio.core.names import Coin, PairId
 from portfolio.core.selection import Candidate, Selection
 from portfolio.core.sizing import BookSize, SizingInput, size_book
 from portfolio.service import DeskService, DeskSnapshot, Principal, WantedTarget
+from tools.account_mode import sim_of
 from tools.book import figures, reference_price
 from tools.ranking import rank
 from tools.results import usd
@@ -98,7 +99,7 @@ def _sizing_input(
     total = sum(weights.values())
     carry = sum(weight * (scores[pair].net_carry_apr + borrowing[pair]) for pair, weight in weights.items())
     return SizingInput(
-        sim=MarginSim(staking=UNDERLYING),
+        sim=sim_of(snapshot),
         limits=snapshot.limits,
         state=state,
         pairs=pairs,
