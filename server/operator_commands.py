@@ -13,9 +13,7 @@ from portfolio.core.digest import intent_digest, operator_digest
 from portfolio.core.errors import ApprovalError, CarrydeskError, ConflictError
 from portfolio.core.intents import Intent, IntentStatus, SignedApproval
 from portfolio.core.limits import MINUTE_NS
-from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import AccountId, IntentId
-from portfolio.core.staking import UNDERLYING
 from portfolio.ports import IntentRow
 from portfolio.service import DeskSnapshot, Scope
 from server.clients import OPERATOR_DOOR, OperatorClient
@@ -24,6 +22,7 @@ from server.home import Home, new_token, token_hash
 from server.passphrase import passphrase
 from server.rpc_client import open_link
 from server.settings import Settings
+from tools.account_mode import sim_of
 from tools.book import figures, utilisation
 from tools.portfolio import PortfolioArguments, PortfolioResult, show
 from tools.results import ratio, usd
@@ -201,7 +200,7 @@ def live_check(intent: Intent, snapshot: DeskSnapshot) -> list[str]:
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
     targets = {target.pair_id: target.to_quantity for target in intent.targets}
     try:
-        found = MarginSim(staking=UNDERLYING).simulate(
+        found = sim_of(snapshot).simulate(
             snapshot.state, pairs, snapshot.legs, targets, limits=snapshot.limits
         )
     except CarrydeskError as error:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tools.results import MarginBlock
-from tools.venue_check import VenueCheckBlock
+from tools.venue_check import venue_text
 
 if TYPE_CHECKING:
     from tools.simulate import ShareBlock, SimulateResult
@@ -44,7 +44,7 @@ def simulation_text(result: "SimulateResult") -> str:
             f"Largest {most.pair}: {most.max_notional_usd} USD a leg ({most.max_quantity_coins} coins), "
             f"{most.more_usd} USD more; {most.binding_limit} binds."
         )
-    parts.append(_venue(result.venue_check))
+    parts.append(venue_text(result.venue_check))
     parts += [f"Warning: {text}" for text in result.warnings]
     age = result.data_age_s
     parts.append(f"Data ages in s: account {age.account}, prices {age.prices}, risk tables {age.risk}.")
@@ -88,28 +88,6 @@ def _account(before: MarginBlock, after: MarginBlock) -> str:
         ("usage", before.margin_usage or _NONE, after.margin_usage or _NONE),
     ]
     return _table(("account", "before", "after"), rows)
-
-
-def _venue(check: VenueCheckBlock | None) -> str:
-    if check is None:
-        return "The venue's own figures are not known."
-    lines = [
-        (
-            f"Ours / venue now: ECV {check.ours.adjusted_equity_usd} / {check.venue.adjusted_equity_usd}, "
-            f"MM {check.ours.maintenance_margin_usd} / {check.venue.maintenance_margin_usd}; "
-            f"gap {check.gap or 'not measured'}, {check.samples_over} samples over {check.line}, "
-            f"entries {'frozen' if check.frozen else 'not frozen'} for it."
-        )
-    ]
-    for row in check.orders:
-        if row.venue is None or row.ours is None:
-            lines.append(f"{row.instrument} {row.quantity_coins}: no answer of the venue ({row.note}).")
-        else:
-            lines.append(
-                f"{row.instrument} {row.quantity_coins} alone: MM rate {row.ours.maintenance} / "
-                f"{row.venue.maintenance}, IM rate {row.ours.initial} / {row.venue.initial}; gap {row.gap}."
-            )
-    return "\n".join(lines)
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -114,6 +114,29 @@ def _order(row: OrderCheck) -> OrderCheckBlock:
     )
 
 
+def venue_text(check: VenueCheckBlock | None) -> str:
+    """The two numbers on one line, then a line for each order that the venue was asked about."""
+    if check is None:
+        return "The venue's own figures are not known."
+    lines = [
+        (
+            f"Ours / venue now: ECV {check.ours.adjusted_equity_usd} / {check.venue.adjusted_equity_usd}, "
+            f"MM {check.ours.maintenance_margin_usd} / {check.venue.maintenance_margin_usd}; "
+            f"gap {check.gap or 'not measured'}, {check.samples_over} samples over {check.line}, "
+            f"entries {'frozen' if check.frozen else 'not frozen'} for it."
+        )
+    ]
+    for row in check.orders:
+        if row.venue is None or row.ours is None:
+            lines.append(f"{row.instrument} {row.quantity_coins}: no answer of the venue ({row.note}).")
+        else:
+            lines.append(
+                f"{row.instrument} {row.quantity_coins} alone: MM rate {row.ours.maintenance} / "
+                f"{row.venue.maintenance}, IM rate {row.ours.initial} / {row.venue.initial}; gap {row.gap}."
+            )
+    return "\n".join(lines)
+
+
 def rates_gap(ours: VenueCheck, venue: VenueCheck) -> Decimal:
     """The larger relative difference of the rates after, a fraction of the venue's."""
     pairs = (

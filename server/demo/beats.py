@@ -26,6 +26,7 @@ from server.demo.report import Report, Voice
 from server.demo.shock import solve
 from server.demo.stage import EQUITY_USDT, PASSPHRASE, Stage
 from server.demo.truth import planned_ids, truth_of
+from tools.venue_check import venue_check, venue_text
 
 LEG_USD = "24900"
 SHOCK_HEALTH = Decimal("0.66")
@@ -186,9 +187,7 @@ class Beats:
             f"    {len(held)} pairs, gross {gross:,.0f} USD on {figures.total_equity:,.0f} USD: "
             f"utilisation {self._report.utilisation}, health {self._report.health_before}"
         )
-        self._voice.say(
-            "    no margin gap" if gap is None else f"    our margin against the venue's: gap {gap:.1e}"
-        )
+        self._voice.say(f"    {venue_text(venue_check(snapshot, (), full=False))}")
         return snapshot
 
     # --- 7, 8: shock and guard ----------------------------------------------------------------------------
