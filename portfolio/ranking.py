@@ -45,7 +45,7 @@ class Ranking:
         self._clocks = clocks
         # The guard ranks by quality, in which volatility counts a little and correlation not at all: no fit.
         self._selector = UniverseSelector(limits.book, limits.trade, risk_method="ewma")
-        self._depth_share_max = limits.book.depth_share_max
+        self._limits = limits
         self._offload = offload
         self._interval_seconds = interval_seconds
         self._cache: dict[InstrumentId, tuple[int, tuple[Settlement, ...]]] = {}
@@ -115,7 +115,8 @@ class Ranking:
             funding={leg: view.funding(leg) for leg in history},
             tables=view.tables,
             reference_prices={leg: view.reference_price(leg) for leg in history},
-            depth_share_max=self._depth_share_max,
+            depth_share_max=self._limits.book.depth_share_max,
+            slice_usd=self._limits.trade.slice_notional_max,
             leverage=view.policy,
         )
         selection = await self._offload.run(lambda: self._selector.select(candidates(given), now))

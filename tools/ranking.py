@@ -47,6 +47,7 @@ async def rank(
         tables=state.tables,
         reference_prices={leg: price for leg, price in prices.items() if price is not None},
         depth_share_max=snapshot.limits.book.depth_share_max,
+        slice_usd=snapshot.limits.trade.slice_notional_max,
         leverage=state.policy,
     )
     totals = figures(snapshot)

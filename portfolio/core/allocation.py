@@ -92,7 +92,7 @@ def softmax_weights(
     for iteration in range(1, ROUNDS_MAX + 1):
         weights = np.exp(logs)
         answer = _normalised(pull - push @ weights)
-        residual = float(np.max(np.abs(np.exp(answer) - weights)))
+        residual = float(np.abs(np.exp(answer) - weights).max())
         if residual <= RESIDUAL_MAX:
             return FixedPoint(weights, iteration, residual)
         logs = _normalised((1.0 - step) * logs + step * answer)
@@ -105,5 +105,5 @@ def softmax_weights(
 
 def _normalised(logs: Floats) -> Floats:
     """Logarithms of weights that sum to 1."""
-    top = np.max(logs)
-    return np.asarray(logs - (top + np.log(np.sum(np.exp(logs - top)))), dtype=np.float64)
+    away = logs - logs.max()
+    return np.asarray(away - np.log(np.exp(away).sum()), dtype=np.float64)

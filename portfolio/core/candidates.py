@@ -8,14 +8,15 @@ from portfolio.core.carry import CarrySeries, carry_series
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import Instrument, InstrumentKind
-from portfolio.core.limits import BookLimits
+from portfolio.core.limits import BookLimits, TradeLimits
 from portfolio.core.market import FundingOutlook, Level, Quote, Settlement
 from portfolio.core.names import Coin, InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
-from portfolio.core.risk import FeeRates, LeveragePolicy, RiskTables
+from portfolio.core.risk import LeveragePolicy, RiskTables
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate
 from portfolio.core.staking import UNDERLYING
+from portfolio.core.trade_cost import slippage_bps, trade_cost_bps
 
 #: At the reference utilisation of 4x, half of the spot leg is paid with borrowed quote coin.
 BORROWED_SHARE = 0.5
@@ -41,6 +42,8 @@ class CandidateInput:
     staking_aprs: Mapping[Coin, Decimal | None] = field(default_factory=dict)
     #: Largest share of the visible depth that a pair may be.
     depth_share_max: Decimal = BookLimits().depth_share_max
+    #: What the engine trades at a time, USD of one leg.
+    slice_usd: Decimal = TradeLimits().slice_notional_max
     leverage: LeveragePolicy = field(default_factory=LeveragePolicy)
 
 
@@ -71,9 +74,9 @@ def _candidate(pair: PairSpec, given: CandidateInput) -> Candidate:
             staking_apr=_staking_apr(pair, given),
             basis_bps=_basis_bps(pair, given),
         ),
-        round_trip_cost_bps=round_trip_cost_bps(pair, given.quotes, given.tables.fees),
+        round_trip_cost_bps=round_trip_cost_bps(pair, given),
         held_usd=held if held == 0 else held * _reference(given, pair.lead_leg),
-        liquidity_usd=float(given.depth_share_max) * _depth_usd(pair, given.quotes),
+        liquidity_usd=float(given.depth_share_max * _depth_usd(pair, given.quotes)),
         narrative_use=margin_share(pair, given),
     )
 
@@ -141,21 +144,27 @@ def _basis_bps(pair: PairSpec, given: CandidateInput) -> float | None:
     return (basis if pair.lead_leg == pair.short_leg else -basis) * _BPS
 
 
-def round_trip_cost_bps(
-    pair: PairSpec, quotes: Mapping[InstrumentId, Quote], fees: Mapping[InstrumentId, FeeRates]
-) -> float | None:
-    """Taker fees of both legs in and out plus both spreads, bps of one leg; None when an input is missing."""
-    total = 0.0
-    for leg in (pair.long_leg, pair.short_leg):
-        quote, rates = quotes.get(leg), fees.get(leg)
-        if quote is None or rates is None or not (quote.bids and quote.asks):
-            return None
-        bid, ask = quote.bids[0].price, quote.asks[0].price
-        total += 2 * float(rates.taker) * _BPS + float((ask - bid) / bid) * _BPS
-    return total
+def round_trip_cost_bps(pair: PairSpec, given: CandidateInput) -> float | None:
+    """Entering and leaving in normal mode at this account's fees and the books seen now, bps of one leg.
+
+    Slippage is that of one slice, because the engine waits for the book between slices. None while a fee or
+    a side of a book is missing.
+    """
+    lead, hedge = given.quotes.get(pair.lead_leg), given.quotes.get(pair.hedge_leg)
+    lead_fees, hedge_fees = given.tables.fees.get(pair.lead_leg), given.tables.fees.get(pair.hedge_leg)
+    if lead is None or hedge is None or lead_fees is None or hedge_fees is None:
+        return None
+    size = min(given.slice_usd, given.depth_share_max * _depth_usd(pair, given.quotes))
+    slips = (slippage_bps(lead, size), slippage_bps(hedge, size)) if size > 0 else (None, None)
+    if slips[0] is None or slips[1] is None:
+        return None
+    lead_buy, lead_sell = slips[0]
+    hedge_buy, hedge_sell = slips[1]
+    one_way = trade_cost_bps(lead_fees, hedge_fees, lead_sell, hedge_buy)
+    return one_way + trade_cost_bps(lead_fees, hedge_fees, lead_buy, hedge_sell)
 
 
-def _depth_usd(pair: PairSpec, quotes: Mapping[InstrumentId, Quote]) -> float:
+def _depth_usd(pair: PairSpec, quotes: Mapping[InstrumentId, Quote]) -> Decimal:
     """Value of the thinnest side of the two books as far as they are seen; 0 while one is missing.
 
     A pair without a book is refused by its unknown cost already; held, it may not grow.
@@ -164,7 +173,7 @@ def _depth_usd(pair: PairSpec, quotes: Mapping[InstrumentId, Quote]) -> float:
     for leg in (pair.long_leg, pair.short_leg):
         quote = quotes.get(leg)
         sides += [(), ()] if quote is None else [quote.bids, quote.asks]
-    return min(float(sum((level.price * level.quantity for level in side), ZERO)) for side in sides)
+    return min(sum((level.price * level.quantity for level in side), ZERO) for side in sides)
 
 
 def margin_share(pair: PairSpec, given: CandidateInput) -> float | None:

@@ -54,8 +54,8 @@ class PairFacts:
     staking_apr: float | None
     #: Current perpetual over spot minus one in the pair's direction, in bps.
     basis_bps: float | None
-    #: The part of `borrow_apr` that is due only while the book is levered. Scores pay it; whether a pair
-    #: earns its own costs is asked without it, because sizing decides on leverage.
+    #: The part of `borrow_apr` that is due only while the book is levered: the reported APRs are net of it,
+    #: what ranks and gates a pair is not, because sizing decides on leverage.
     leverage_apr: float = 0.0
     #: Open interest over a day's volume, both in the same unit.
     open_interest_to_volume: float | None = None
@@ -98,7 +98,7 @@ class PairScore:
     #: Carry after its own costs over the holding time when today's reverts to the slow mean, a fraction of
     #: one leg.
     expected_gain: float
-    #: What only a levered book pays: the APRs are net of it, Sharpe and the expected gain are not.
+    #: What only a levered book pays: the APRs are net of it; quality, Sharpe and the expected gain are not.
     leverage_apr: float
     #: Days that settlements of known span cover, of the window read.
     history_days: float
@@ -164,7 +164,8 @@ def score_universe(panel: CarryPanel, facts: Sequence[PairFacts], volatility: Fl
     columns["leverage_apr"] = levered
     columns["history_days"] = np.sum(panel.covered, axis=1)
     columns["sharpe"] = mean / np.maximum(annual, VOLATILITY_FLOOR)
-    columns["yield_part"] = np.where(blended > 0, np.tanh(blended / YIELD_SCALE), 0.0)
+    earned = blended + levered
+    columns["yield_part"] = np.where(earned > 0, np.tanh(earned / YIELD_SCALE), 0.0)
     columns["quality"] = columns["yield_part"] * columns["risk_part"] * columns["maturity_part"]
     columns["net_carry_apr"] = blended
     columns["apr_1d"], columns["apr_7d"], columns["apr_30d"] = (aprs[days] for _, days in YIELD_WINDOWS)

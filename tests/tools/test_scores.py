@@ -21,7 +21,9 @@ async def test_pairs_are_ranked_best_first_with_everything_that_a_decision_needs
     # 0.0003 x 3 x 365 less half a leg's interest of 0.000005 an hour
     assert float(sol.net_carry_apr) == pytest.approx(0.3285 - 0.0219, abs=0.002)
     assert sol.round_trip_cost_bps is not None
-    assert float(sol.round_trip_cost_bps) == pytest.approx(2 * (10 + 5.5) + 2, abs=0.2)
+    assert float(sol.round_trip_cost_bps) == pytest.approx(
+        2 * (0.7 * (2 + 1) + 0.3 * 5.5 + 10) + 1.3, abs=0.2
+    )
     assert sol.payback_days is not None
     assert sol.held_notional_usd == "20000"
     assert sol.max_notional_usd is None

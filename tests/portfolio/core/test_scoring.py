@@ -114,6 +114,7 @@ def test_what_only_leverage_costs_lowers_quality_and_not_what_the_pair_itself_ea
     free = scored(["0.0001"] * 120, PairFacts(None, 0.0, 0.0, None))
     assert levered.net_carry_apr == costly.net_carry_apr < free.net_carry_apr
     assert levered.sharpe == free.sharpe > costly.sharpe
+    assert levered.quality == free.quality > costly.quality
     assert levered.expected_gain == free.expected_gain > costly.expected_gain
 
 
