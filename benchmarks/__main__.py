@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import breach, front, guard_wake, journal, margin, rebalance, tick
+from benchmarks import breach, dcc, front, guard_wake, journal, margin, rebalance, scores, tick
 from benchmarks.measure import Result, noise
 from benchmarks.table import lines
 
@@ -25,6 +25,8 @@ BENCHMARKS: Mapping[str, Callable[[], Result]] = {
     "journal": journal.run,
     "front": front.run,
     "guard_wake": guard_wake.run,
+    "scores": scores.run,
+    "dcc": dcc.run,
 }
 OUTPUT = Path("build/bench.json")
 

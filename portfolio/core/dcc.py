@@ -56,7 +56,8 @@ class Dcc:
 
     def correlation(self) -> Floats:
         """Of the next observation; shape (n, n), no eigenvalue below `IDENTITY_WEIGHT`."""
-        mixed = (1.0 - IDENTITY_WEIGHT) * _scaled(self.q)
+        scaled = _scaled(self.q)
+        mixed = (1.0 - IDENTITY_WEIGHT) / 2.0 * (scaled + scaled.T)
         np.fill_diagonal(mixed, 1.0)
         return mixed
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import (
     breach,
+    dcc,
     front,
     guard_wake,
     journal,
@@ -15,6 +16,7 @@ from benchmarks import (
     margin_speed,
     random_accounts,
     rebalance,
+    scores,
     tick,
 )
 from benchmarks.__main__ import main
@@ -95,6 +97,17 @@ def test_journal_measures_batches_beside_a_bare_fsync() -> None:
 def test_tick_measures_the_view_the_decision_and_the_loop() -> None:
     result = tick.run(tiny=True)
     check(result, "apply_mark_us_2_pairs", "decide_ms_2_pairs", "event_to_looked_ms_2_pairs")
+
+
+def test_dcc_measures_a_fit_a_refit_and_an_update() -> None:
+    result = dcc.run(tiny=True)
+    check(result, "fit_10x1500_s", "fit_30x1500_s", "online_30_ms", "online_30_with_gaps_ms", "a", "b")
+    assert result["fit_30_method"] == "dcc-garch"
+
+
+def test_scores_measures_a_universe_and_a_decision() -> None:
+    result = scores.run(tiny=True)
+    check(result, "universe_20_ms", "universe_20_30_days_ms", "select_5_ms", "fixed_point_rounds")
 
 
 def test_breach_measures_every_stage_up_to_the_wire() -> None:
