@@ -42,6 +42,8 @@ class AllocationPolicy:
     penalty: float = 1.0
     #: Whether the stability multiplier counts.
     stability: bool = True
+    #: Whether narratives are capped by the notional of one leg and not by the margin that they consume.
+    narrative_by_notional: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -299,9 +299,13 @@ class UniverseSelector:
             share=np.full(len(chosen), float(self._book.pair_book_share_max)),
             liquidity_usd=_array([row.liquidity_usd for row in chosen]),
             narratives=[row.narrative for row in chosen],
-            narrative_use=_array([row.narrative_use or 0.0 for row in chosen]),
+            narrative_use=_array([self._use(row) for row in chosen]),
             narrative_usd=float(self._book.narrative_equity_share_max) * equity_usd,
         )
+
+    def _use(self, candidate: Candidate) -> float:
+        """What one USD of a pair, whose margin is known by now, takes of its narrative's budget."""
+        return 1.0 if self._allocation.narrative_by_notional else candidate.narrative_use or 0.0
 
 
 def _array(values: Sequence[float]) -> Floats:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portfolio.core.allocation import AllocationPolicy
 from portfolio.core.carry import DAY_NS, HOUR_NS, carry_series
 from portfolio.core.forecast import forecast_risk
 from portfolio.core.limits import BookLimits, TradeLimits
@@ -234,6 +235,11 @@ def test_caps_that_bind_are_named() -> None:
     assert out.bound_by[PairId("P4")] == "pair_share"
     assert out.unplaced == pytest.approx(1 - 0.05 - 3 * 0.125 - 2 * 0.25)
     assert out.weights_at(20_000.0).unplaced == 0
+    by_notional = AllocationPolicy(narrative_by_notional=True)
+    out = UniverseSelector(BookLimits(), TradeLimits(), by_notional).select(
+        pairs[:3], NOW, equity_usd=100_000.0, book_usd=100_000.0
+    )
+    assert list(out.weights.values()) == pytest.approx([0.05] * 3)
 
 
 def test_a_forecast_from_outside_has_a_column_per_candidate() -> None:
