@@ -77,6 +77,7 @@ class Beats:
         targets = [{"pair": row["pair"], "notional_usd": LEG_USD} for row in scores["rows"]]
         what_if = await _call(client, "simulate_margin", targets=targets)
         self._voice.say(f"    simulate_margin: {what_if['summary']}")
+        self._voice.say(f"    {what_if['joint_move']['what_hurts']}")
         proposal = await _call(
             client,
             "propose_rebalance",

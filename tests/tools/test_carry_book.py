@@ -1,5 +1,6 @@
 """The what-if on a real carry book: seven hedged pairs over recorded prices of November 2024."""
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -43,6 +44,9 @@ async def test_one_answer_explains_why_a_rally_and_not_a_crash_hurts(
     assert move.what_hurts.startswith("A rally, not a crash, is what hurts this delta-neutral account")
     assert f"adjusted equity changes by -{move.haircut_delta_usd} USD" in move.what_hurts
     assert "no fall does" in move.what_hurts
+    assert re.search(
+        r"Health 0\.\d+ becomes 0\.\d+ at market \+40% and 0\.\d+ at market -40%\.", move.what_hurts
+    )
     by_name = {row.scenario: row for row in result.stresses}
     health = {name: Decimal(row.health_score) for name, row in by_name.items()}
     assert health["market +40%"] < health["market +20%"] < Decimal(result.after.health_score)
@@ -64,14 +68,33 @@ async def test_what_it_says_of_a_rally_is_what_the_venue_then_reports(agent: Pri
     assert float(grown) == pytest.approx(float(move.maintenance_change_usd), rel=0.05)
 
 
-async def test_average_shares_and_marginal_ones_are_both_told(core: VenueCore, agent: Principal) -> None:
+@pytest.mark.parametrize("target", ["0", "10000", "12345.67"])
+async def test_average_shares_add_up_to_the_account_to_the_cent(
+    core: VenueCore, agent: Principal, target: str
+) -> None:
+    result = await simulate(core, agent, targets=[{"pair": "SOL@bybit", "notional_usd": target}])
+    shares = result.shares
+    for name in type(shares.account).model_fields:
+        pairs = [Decimal(getattr(row.average, name)) for row in result.per_pair]
+        whole = sum(pairs, start=Decimal(getattr(shares.treasury, name)))
+        assert whole == Decimal(getattr(shares.account, name)), name
+    after = result.after
+    assert shares.account.initial_margin_usd == after.initial_margin_usd
+    assert shares.account.maintenance_margin_usd == after.maintenance_margin_usd
+    assert shares.account.adjusted_equity_usd == after.adjusted_equity_usd
+    # Nothing but coins of pairs is held, so all haircuts and loans are pairs'.
+    assert abs(Decimal(shares.treasury.haircut_usd)) < 1
+    assert abs(Decimal(shares.treasury.borrowed_usd)) < 1
+
+
+async def test_the_marginal_share_of_the_last_borrower_is_larger_than_the_average(
+    core: VenueCore, agent: Principal
+) -> None:
     result = await simulate(core, agent, detail="full")
     assert [row.pair for row in result.per_pair] == [f"{coin}@bybit" for coin in COINS]
-    borrowed = sum(Decimal(row.average.borrowed_usd) for row in result.per_pair)
-    assert borrowed > 100_000
-    haircuts = sum(Decimal(row.average.haircut_usd) for row in result.per_pair)
-    whole = Decimal(result.after.total_equity_usd) - Decimal(result.after.adjusted_equity_usd)
-    assert abs(haircuts - whole) < 5
+    for row in result.per_pair:
+        assert Decimal(row.maintenance_margin_usd) > Decimal(row.average.maintenance_margin_usd)
+    assert sum(Decimal(row.average.borrowed_usd) for row in result.per_pair) > 100_000
 
 
 async def test_a_person_can_read_it(core: VenueCore, agent: Principal) -> None:
@@ -84,6 +107,17 @@ async def test_a_person_can_read_it(core: VenueCore, agent: Principal) -> None:
     text = simulation_text(result)
     assert text.splitlines()[0] == result.summary
     assert result.joint_move.what_hurts in text
+    assert f"Haircut delta: {result.joint_move.haircut_delta_usd} USD of ECV lost per +1 %." in text
+    assert "account liquidates (ECV / MM 1) with this coin at" in text
+    rows = {line.split("  ")[0]: line for line in text.splitlines()}
+    assert result.shares.treasury.adjusted_equity_usd not in rows["no pair's"], "loans, not equity"
+    assert rows["account"].split()[-4:] == [
+        result.shares.account.initial_margin_usd,
+        result.shares.account.maintenance_margin_usd,
+        result.shares.account.haircut_usd,
+        result.shares.account.borrowed_usd,
+    ]
+    assert f"{len(result.assumptions)} assumptions stand behind these numbers" in text
     for row in result.per_pair:
         assert row.pair in text
         assert row.maintenance_margin_usd in text
