@@ -21,6 +21,9 @@ from portfolio.core.carry import Floats, Ints
 from portfolio.core.correlation_target import CorrelationTarget, correlation_target
 from portfolio.core.recursion import linear_recursion
 
+#: A residual counts as at most so many standard deviations, in the fit and in every update: one print must
+#: not move all correlations for weeks (bounded innovations, as in Boudt, Danielsson and Laurent 2013).
+RESIDUAL_MAX = 10.0
 #: Below this many common observations a pair of series says nothing about a and b.
 OBSERVATIONS_MIN = 250
 #: More pairs than this add cost and hardly any information: the nearest columns are taken.
@@ -70,7 +73,8 @@ class Dcc:
         seen = np.isfinite(residuals)
         if not np.any(seen):
             return self
-        product = np.outer(residuals, residuals) if np.all(seen) else self._expected(residuals, seen)
+        held = _held(residuals)
+        product = np.outer(held, held) if np.all(seen) else self._expected(held, seen)
         rest = 1.0 - self.a - self.b
         return replace(self, q=rest * self.target.matrix + self.a * product + self.b * self.q)
 
@@ -92,21 +96,22 @@ def fit_dcc(residuals: Floats) -> Dcc | str:
 
     A text says why there is no fit. One series is no reason: its correlation is 1.
     """
-    target = correlation_target(residuals)
-    count = residuals.shape[1]
+    held = _held(residuals)
+    target = correlation_target(held)
+    count = held.shape[1]
     if count == 1:
         return Dcc(0.0, 0.0, target, target.matrix, 0, 0.0)
-    pairs = _pairs(residuals)
+    pairs = _pairs(held)
     if len(pairs) == 0:
         return f"no two pairs share {OBSERVATIONS_MIN} observations"
-    problem = _Composite(residuals, pairs, target.matrix)
+    problem = _Composite(held, pairs, target.matrix)
     ascent = maximise(problem, problem.start(), *_BOUNDS)
     if not ascent.converged[0]:
         return "the likelihood search of the correlation did not settle"
     a, b = _parameters(ascent.points[0])
     fit = Dcc(a, b, target, target.matrix, len(pairs), float(ascent.values[0]))
-    days = len(residuals) if b == 0.0 else int(np.ceil(np.log(_MEMORY) / np.log(b)))
-    for row in residuals[-max(days, 1) :]:
+    days = max(1, int(np.ceil(np.log(_MEMORY) / np.log(max(b, _MEMORY)))))
+    for row in held[-days:]:
         fit = fit.advance(row)
     return fit
 
@@ -117,7 +122,8 @@ def correlation_path(fit: Dcc, residuals: Floats) -> Floats:
     For complete residuals of shape (observations, n), as diagnostics and comparisons need it.
     """
     steps, count = residuals.shape
-    excess = residuals[:-1, :, None] * residuals[:-1, None, :] - fit.target.matrix
+    held = _held(residuals[:-1])
+    excess = held[:, :, None] * held[:, None, :] - fit.target.matrix
     inputs = np.zeros((1, count * count, steps))
     inputs[0, :, 1:] = excess.reshape(steps - 1, count * count).T
     moved = linear_recursion(inputs, np.array([fit.b]))[0].T.reshape(steps, count, count)
@@ -133,6 +139,10 @@ def log_likelihood(correlations: Floats, residuals: Floats) -> float:
     solved = np.linalg.solve(lower, residuals[:, :, None])[:, :, 0]
     logs = 2.0 * np.sum(np.log(np.einsum("tii->ti", lower)))
     return float(-0.5 * (residuals.size * np.log(2.0 * np.pi) + logs + np.sum(solved**2)))
+
+
+def _held(residuals: Floats) -> Floats:
+    return np.clip(residuals, -RESIDUAL_MAX, RESIDUAL_MAX)
 
 
 def _scaled(q: Floats) -> Floats:
