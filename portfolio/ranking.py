@@ -15,14 +15,16 @@ from portfolio.core.errors import CarrydeskError, MissingDataError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.market import Settlement
 from portfolio.core.names import InstrumentId, PairId
-from portfolio.core.selection import Selection, UniverseSelector
+from portfolio.core.selection import WINDOW_DAYS, Selection, UniverseSelector
 from portfolio.ports import Clocks, Exchange, Runner
 from portfolio.view import AccountView
 
-#: Days of settlements that scores look at, with room for the 30-day window.
-HISTORY_DAYS = 45
+#: Days of settlements that are read: risk forecasts need 250 daily returns before they fit anything.
+HISTORY_DAYS = 270
 #: A cached history is read again after this long on the market clock even if no settlement was expected.
 _REFRESH_MARKET_NS = 8 * 3_600_000_000_000
+#: A settlement that is expected but not there yet is asked for again after this long, market clock.
+_READ_AGAIN_MARKET_NS = 60_000_000_000
 _RETRY_SECONDS = 1.0
 _SCORE_DIGITS = Decimal("0.000001")
 
@@ -74,20 +76,30 @@ class Ranking:
         now = self._clocks.market_ns()
         async with self._reading:
             read_at, rows = self._cache.get(instrument_id, (None, ()))
-            if read_at is None or self._due(instrument_id, read_at, now):
-                rows = await self._exchange.settlements(instrument_id, now - HISTORY_DAYS * DAY_NS)
+            if read_at is None or self._due(instrument_id, read_at, rows, now):
+                since = now - HISTORY_DAYS * DAY_NS
+                # What was settled stays settled: only what came after it is read again.
+                known = tuple(row for row in rows if row.market_ns >= since)
+                after = known[-1].market_ns + 1 if known else since
+                rows = known + await self._exchange.settlements(instrument_id, after)
                 self._cache[instrument_id] = (now, rows)
         return tuple(row for row in rows if since_market_ns <= row.market_ns <= now)
 
-    def _due(self, instrument_id: InstrumentId, read_at: int, now: int) -> bool:
-        """A settlement passed since the last read, or the cache is simply old."""
+    def _due(self, instrument_id: InstrumentId, read_at: int, rows: tuple[Settlement, ...], now: int) -> bool:
+        """A settlement passed that is not among the rows, or the cache is simply old.
+
+        The venue may need a moment to tell the price of a settlement, so it is asked again, not too often.
+        """
         if now - read_at > _REFRESH_MARKET_NS:
             return True
+        if now - read_at < _READ_AGAIN_MARKET_NS:
+            return False
         try:
             interval_ns = self._view.funding(instrument_id).interval_minutes * 60_000_000_000
         except MissingDataError:
             return False
-        return now // interval_ns != read_at // interval_ns
+        last = rows[-1].market_ns if rows else read_at
+        return now // interval_ns != last // interval_ns
 
     async def refresh(self) -> Selection:
         """Score every pair now.
@@ -98,7 +110,7 @@ class Ranking:
         view, now = self._view, self._clocks.market_ns()
         if view.tables is None:
             raise MissingDataError("No risk tables were fetched yet.", field="tables")
-        since = now - HISTORY_DAYS * DAY_NS
+        since = now - (WINDOW_DAYS + 1) * DAY_NS
         history = {}
         for leg in sorted(perpetuals(view.pairs, view.instruments)):
             history[leg] = await self.settlements(leg, since)

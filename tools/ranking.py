@@ -10,8 +10,8 @@ from portfolio.core.selection import Candidate, Selection, UniverseSelector
 from portfolio.service import DeskService, DeskSnapshot, Principal
 from tools.book import figures, reference_price
 
-#: Days of settlements that scores look at, with room for the 30-day window.
-HISTORY_DAYS = 45
+#: Days of settlements that scores and the risk forecast look at: as many as the desk keeps.
+HISTORY_DAYS = 270
 
 
 async def rank(

@@ -47,6 +47,8 @@ class ScoreParts(BaseModel):
     apr_1d: str
     apr_7d: str
     apr_30d: str
+    apr_90d: str
+    forecast_apr: str = Field(description="Expected over the next 30 days, before what leverage costs.")
     regime_age_days: str
     steadiness: str
     share_positive: str
@@ -226,6 +228,8 @@ def _parts(score: PairScore) -> ScoreParts:
         apr_1d=real(score.apr_1d),
         apr_7d=real(score.apr_7d),
         apr_30d=real(score.apr_30d),
+        apr_90d=real(score.apr_90d),
+        forecast_apr=real(score.forecast_apr),
         regime_age_days=real(score.regime_age_days, 1),
         steadiness=real(score.steadiness),
         share_positive=real(score.share_positive),

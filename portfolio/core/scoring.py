@@ -29,6 +29,8 @@ MEAN_PRIOR_DAYS = 10.0
 MEAN_WINDOWS = (60, 180)
 #: Days of history that steadiness, flips, regimes and persistence are measured over.
 STATS_DAYS = 90
+#: Days ahead that `forecast_apr` is for.
+FORECAST_DAYS = 30.0
 #: Annual volatility below this is a price that does not move or a venue that rounds it: it would make a pair
 #: look safer than any is.
 VOLATILITY_FLOOR = 0.005
@@ -78,6 +80,10 @@ class PairScore:
     apr_1d: float
     apr_7d: float
     apr_30d: float
+    #: The same over 90 days, over 30 while less than half of 90 is covered: whether the pair is left.
+    apr_90d: float
+    #: Carry after its own costs that is expected over the next 30 days: today's reverts to the slow mean.
+    forecast_apr: float
     #: Of Risk: 1 is constant; share of periods with carry above zero; share of sign changes; a year's
     #: standard deviation of returns.
     steadiness: float
@@ -168,6 +174,8 @@ def score_universe(panel: CarryPanel, facts: Sequence[PairFacts], volatility: Fl
     columns["yield_part"] = np.where(earned > 0, np.tanh(earned / YIELD_SCALE), 0.0)
     columns["quality"] = columns["yield_part"] * columns["risk_part"] * columns["maturity_part"]
     columns["net_carry_apr"] = blended
+    quarter = _apr(panel, 90) - cost
+    columns["apr_90d"] = np.where(np.isnan(quarter), aprs[30], quarter)
     columns["apr_1d"], columns["apr_7d"], columns["apr_30d"] = (aprs[days] for _, days in YIELD_WINDOWS)
     mature = np.minimum(columns["regime_age_days"] / REGIME_DAYS, 1.0)
     columns["stability"] = 1.0 + mature * columns["steadiness"] * columns["share_positive"]
@@ -237,6 +245,9 @@ def _prospects(panel: CarryPanel, rate: Floats, mean: Floats, own: Floats) -> di
         "holding_days": holding,
         "half_life_days": np.log(0.5) / np.log(persistent),
         "expected_gain": reverting_sum(level, mean / YEAR_DAYS, persistent, holding),
+        "forecast_apr": reverting_sum(level, mean / YEAR_DAYS, persistent, np.full(len(mean), FORECAST_DAYS))
+        / FORECAST_DAYS
+        * YEAR_DAYS,
     }
 
 

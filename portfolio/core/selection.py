@@ -19,8 +19,13 @@ from portfolio.core.scoring import PairFacts, PairScore, score_universe
 
 #: Days of settlements that scores read, when there are as many.
 WINDOW_DAYS = 180
+#: Days of daily returns that the selector's own risk forecast is fitted on, when there are as many.
+RISK_DAYS = 500
 #: A newcomer needs a month of settlements; one in ten may be missing.
 HISTORY_DAYS_MIN = 27.0
+#: What the last month must have paid a year before a newcomer's other costs are even weighed: below it the
+#: next weeks decide between paying and not, and the pair would be left again.
+ENTRY_APR_MIN = 0.03
 #: A pair whose last settlement is older than this many of its intervals (and an hour) does not settle.
 _INTERVALS_MAX = 2
 _NO_PLACE = "no place in the book"
@@ -165,14 +170,13 @@ class UniverseSelector:
             else:
                 refused[candidate.pair_id] = why
         found = [candidates[number] for number in usable]
-        panel = carry_panel(
-            [row.series for row in found if row.series is not None], now_market_ns, WINDOW_DAYS
-        )
-        forecast = (
-            forecast_risk(panel.daily_returns(), method=self._risk_method)
-            if risk is None
-            else _columns(risk, usable)
-        )
+        series = [row.series for row in found if row.series is not None]
+        panel = carry_panel(series, now_market_ns, WINDOW_DAYS)
+        if risk is None:
+            history = carry_panel(series, now_market_ns, RISK_DAYS).daily_returns()
+            forecast = forecast_risk(history, method=self._risk_method)
+        else:
+            forecast = _columns(risk, usable)
         rows = _scored(panel, found, forecast, refused)
         ranked = tuple(sorted(rows.values(), key=lambda row: (-row.quality, row.pair_id)))
         return Universe(tuple(candidates), tuple(found), ranked, refused, forecast)
@@ -259,6 +263,9 @@ class UniverseSelector:
         """Why not; None when it may."""
         if row.history_days < HISTORY_DAYS_MIN:
             return f"{row.history_days:.0f} days of history, {HISTORY_DAYS_MIN:.0f} needed"
+        month = row.apr_30d + row.leverage_apr
+        if month < ENTRY_APR_MIN:
+            return f"the last 30 days paid {month:.2%} a year, {ENTRY_APR_MIN:.0%} needed"
         if row.quality < float(self._book.quality_min):
             return f"quality {row.quality:.4f} below {self._book.quality_min}"
         if candidate.round_trip_cost_bps is None:

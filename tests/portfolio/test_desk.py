@@ -89,6 +89,20 @@ def test_a_request_id_that_stands_for_something_else_is_refused_and_says_for_wha
     with_desk(test)
 
 
+def test_each_change_says_what_it_costs_and_what_the_gates_decided_of_its_pair() -> None:
+    async def test(living: Living) -> None:
+        assembly = living.world.assembly
+        assert assembly is not None
+        await assembly.ranking.refresh()
+        proposal = await living.propose((SOL, 20_000), (BTC, 30_000))
+        gates = assembly.ranking.gates()
+        for change in proposal.changes:
+            assert change.note.startswith("costs ")
+            assert change.note.endswith(f"; {gates[change.pair_id]}")
+
+    with_desk(test)
+
+
 def test_a_token_may_keep_three_intents_waiting() -> None:
     async def test(living: Living) -> None:
         for size in (1_000, 2_000, 3_000):

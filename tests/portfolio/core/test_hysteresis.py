@@ -23,6 +23,8 @@ SCORE = PairScore(
     apr_1d=0.1,
     apr_7d=0.1,
     apr_30d=0.1,
+    apr_90d=0.1,
+    forecast_apr=0.1,
     steadiness=0.8,
     share_positive=0.9,
     share_flips=0.1,
@@ -84,16 +86,16 @@ def test_a_swap_needs_one_and_a_half_times_the_score_and_must_pay_for_both_trade
     assert dear.why == "no place: 27.4 bps more than OLD@bybit against 30.0 bps needed"
 
 
-def test_a_pair_is_left_only_when_week_month_and_regime_all_stopped_paying() -> None:
-    bad = replace(SCORE, apr_1d=-0.5, apr_7d=-0.05, apr_30d=-0.01, regime_age_days=0.0)
+def test_a_pair_is_left_only_when_a_quarter_did_not_pay_and_its_regime_ended() -> None:
+    bad = replace(SCORE, apr_30d=-0.05, apr_90d=-0.01, regime_age_days=0.0)
     left = exit_gate(bad)
     assert left.passes
-    assert left.why == "leave: week -5.00%, month -1.00% a year, and its regime has ended"
-    for good in (replace(bad, apr_7d=0.01), replace(bad, apr_30d=0.01), replace(bad, regime_age_days=3.0)):
+    assert left.why == "leave: 90 days -1.00%, 30 days -5.00% a year, and its regime has ended"
+    for good in (replace(bad, apr_90d=0.01), replace(bad, regime_age_days=3.0)):
         assert not exit_gate(good).passes
-    assert exit_gate(replace(bad, apr_30d=0.01)).why == "keep: week -5.00%, month 1.00% a year"
+    assert exit_gate(replace(bad, apr_90d=0.01)).why == "keep: 90 days 1.00%, 30 days -5.00% a year"
 
 
 def test_what_only_leverage_costs_is_no_reason_to_leave() -> None:
-    levered = replace(SCORE, apr_7d=-0.01, apr_30d=-0.01, regime_age_days=0.0, leverage_apr=0.03)
+    levered = replace(SCORE, apr_30d=-0.01, apr_90d=-0.01, regime_age_days=0.0, leverage_apr=0.03)
     assert not exit_gate(levered).passes

@@ -130,6 +130,17 @@ def test_carry_reverts_to_a_slow_mean_of_both_windows_once_they_are_known() -> N
     assert long.column("sharpe")[0] == pytest.approx(shrunk / (0.001 * 365**0.5), rel=1e-3)
 
 
+def test_a_quarter_that_is_half_known_stands_for_itself_and_else_the_month_does() -> None:
+    long = scored(["0.0003"] * 180 + ["0.0001"] * 90)
+    assert long.apr_90d == pytest.approx((0.3285 * 179 + 0.1095 * 90) / 269, rel=1e-3)
+    assert scored(["0.0003"] * 40 + ["0.0001"] * 90).apr_90d == pytest.approx(0.1095)
+
+
+def test_the_forecast_of_a_month_lies_between_today_and_the_slow_mean() -> None:
+    row = scored(["0.0001"] * 267 + ["0.0005"] * 3)
+    assert 0.0985 < row.forecast_apr < row.apr_1d / 2
+
+
 def test_what_a_spike_promises_decays_and_what_is_steady_stays() -> None:
     steady = scored(["0.0001"] * 270)
     spike = scored(["0.0001"] * 267 + ["0.001"] * 3)

@@ -65,13 +65,15 @@ def test_low_quality_and_unpaid_costs_keep_a_newcomer_out_but_not_a_held_pair() 
     poor, dear = candidate("A", "-0.0001"), candidate("B", "0.00005", cost=500.0)
     out = select(poor, dear, replace(dear, pair_id=PairId("H"), held_usd=Decimal(1000)))
     assert out.eligible == ("H",)
-    assert "below" in out.excluded[PairId("A")]
+    assert "3% needed" in out.excluded[PairId("A")]
     assert "does not pay" in out.excluded[PairId("B")]
 
 
 def test_a_held_pair_leaves_when_week_and_blend_are_negative() -> None:
     out = select(candidate("A", "-0.0002", held="1000"))
-    assert out.excluded[PairId("A")] == "leave: week -21.90%, month -21.90% a year, and its regime has ended"
+    assert out.excluded[PairId("A")] == (
+        "leave: 90 days -21.90%, 30 days -21.90% a year, and its regime has ended"
+    )
     assert out.gates == out.excluded
     assert out.untouched == frozenset()
 
@@ -188,9 +190,16 @@ def test_one_negative_print_takes_no_pair_out_and_every_decision_is_a_line() -> 
     out = select(held, candidate("B", "0.0001"), candidate("C", "0.000001"))
     assert "A" in out.eligible
     assert set(out.gates) == {"A", "B", "C"}
-    assert out.gates[PairId("A")].startswith("keep: week")
+    assert out.gates[PairId("A")].startswith("keep: 90 days")
     assert out.gates[PairId("B")].startswith("pays: ")
-    assert out.gates[PairId("C")].startswith("quality 0.00")
+    assert out.gates[PairId("C")] == "the last 30 days paid 0.11% a year, 3% needed"
+
+
+def test_a_pair_below_the_smallest_quality_stays_out() -> None:
+    strict = replace(BookLimits(), quality_min=Decimal(1))
+    out = select(candidate("A", "0.0002"), book=strict)
+    assert out.excluded[PairId("A")].startswith("quality 0.")
+    assert out.excluded[PairId("A")].endswith("below 1")
 
 
 def test_a_newcomer_needs_a_month_of_history_and_a_held_pair_does_not() -> None:
