@@ -1,6 +1,6 @@
 """How large a pair can be, and which limit binds."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import ROUND_CEILING, Decimal
 
 from portfolio.core.decimals import round_toward_zero_to_step
@@ -18,16 +18,20 @@ _PLACES = (2, 4, 6, 8)
 
 
 def headroom(
-    snapshot: DeskSnapshot, state: MarginState, legs: Mapping[PairId, PairLegs], pair_id: PairId
+    snapshot: DeskSnapshot,
+    state: MarginState,
+    legs: Mapping[PairId, PairLegs],
+    pair_id: PairId,
+    growing: Collection[PairId] = (),
 ) -> Headroom:
-    """How much more of a pair fits in `state`, in which every pair holds `legs`.
+    """How much more of a pair fits in `state`, in which every pair holds `legs` and `growing` have grown.
 
     Raises:
         UnknownNameError: not a pair of this desk.
         MissingDataError: an input is not there.
     """
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
-    return sim_of(snapshot).headroom(state, pairs, legs, pair_id, snapshot.limits)
+    return sim_of(snapshot).headroom(state, pairs, legs, pair_id, snapshot.limits, growing=growing)
 
 
 def usd_of_coins(quantity: Decimal, price: Decimal, lot: Decimal) -> Decimal:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from portfolio.core.decimals import ZERO, plain
 from portfolio.core.errors import AccessError, CarrydeskError, InputError, MissingDataError
+from portfolio.core.margin.caps import size_of
 from portfolio.core.margin.lines import stress_breaches
 from portfolio.core.margin.modes import AccountMode
 from portfolio.core.margin.pairing import leg_price_usd, lot_of
@@ -224,7 +225,8 @@ def _simulated(
             )
     room = None
     if arguments.find_max is not None:
-        room = headroom(snapshot, after, simulation.legs, PairId(arguments.find_max))
+        growing = [name for name, to in targets.items() if to > size_of(snapshot.legs[name])]
+        room = headroom(snapshot, after, simulation.legs, PairId(arguments.find_max), growing)
     coins = sorted({pairs[row.pair_id].coin for row in simulation.pairs if row.quantity > 0})
     search = sim.search(after)
     return _Answer(

@@ -80,9 +80,12 @@ class MarginSim:
         self._staking = dict(staking or {})
 
     def scenarios(self, state: MarginState) -> tuple[Scenario, ...]:
-        """The standard stresses over every coin that the account is exposed to."""
+        """The standard stresses over every coin that the account is exposed to, of rates only if it owes."""
+        return self._scenarios(state, borrowing=bool(owed_coins(state)))
+
+    def _scenarios(self, state: MarginState, *, borrowing: bool) -> tuple[Scenario, ...]:
         return standard_scenarios(
-            exposed_coins(state), betas=self._betas, staking=self._staking, borrowing=bool(owed_coins(state))
+            exposed_coins(state), betas=self._betas, staking=self._staking, borrowing=borrowing
         )
 
     def search(self, state: MarginState) -> LiquidationSearch:
@@ -215,16 +218,19 @@ class MarginSim:
         lines: Lines = Lines.BOOK,
         fee: Fee = Fee.TAKER,
         book_notional_usd: Decimal = ZERO,
+        growing: Collection[PairId] = (),
     ) -> Headroom:
         """How much more of a pair fits: `simulate` allows it and refuses one lot more.
 
-        Arguments and errors as in `simulate`. Limits are bisected one by one, each below what the ones
-        before it left, so that most of them are looked at once.
+        Arguments and errors as in `simulate`; `growing` are pairs that grow in the same change and have in
+        `state` already: their caps may break as well when this pair's fees lower the equity. Limits are
+        bisected one by one, each below what the ones before it left, so that most are looked at once.
         """
         pair, held = pair_of(pairs, pair_id), legs_of(legs, pair_id)
         state = narrowed(state, legs_traded(pairs.values()))
         lot, start = lot_of(state, pair), size_of(held)
         others = {key: legs_of(legs, key) for key in pairs}
+        together = (pair, *(pair_of(pairs, name) for name in growing if name != pair_id))
 
         def deltas_of(lots: int) -> Deltas:
             return deltas_to(pair, held, start + lots * lot)
@@ -241,10 +247,12 @@ class MarginSim:
         def capped(lots: int) -> Iterator[Breach]:
             grown = legs_after(state, pair, held, deltas_of(lots), fee)
             return self._caps(
-                after(lots), pairs, others | {pair_id: grown}, (pair,), limits, book_notional_usd
+                after(lots), pairs, others | {pair_id: grown}, together, limits, book_notional_usd
             )
 
-        checks: list[_Check] = [now, *(under(row) for row in self.scenarios(after(1)))]
+        # Where one lot borrows nothing yet, more of them may.
+        scenarios = self._scenarios(after(1), borrowing=True)
+        checks: list[_Check] = [now, *(under(row) for row in scenarios)]
         if lines is Lines.BOOK:
             checks.append(capped)
         lots, binding = _most(checks, _lots_beyond(state, pair, lot))
@@ -307,6 +315,8 @@ class MarginSim:
     def _under(
         self, scenario: Scenario, after: MarginState, limits: RiskLimits, lines: Lines
     ) -> Iterator[Breach]:
+        if scenario.borrow_multiple is not None and not owed_coins(after):
+            return iter(())  # not among the scenarios of an account that owes nothing
         figures = self.rule(stressed(after, scenario), extrapolate=True).figures
         return stress_breaches(scenario, figures, limits, lines)
 

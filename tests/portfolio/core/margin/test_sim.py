@@ -498,3 +498,33 @@ def test_scenarios_of_ones_own_are_answered_beside_the_standard_set_and_block_no
     assert {row.scenario for row in told.stresses} == {row.scenario for row in alone.stresses} | {"the end"}
     held = SIM.simulate(state, pairs, legs, target, also=(replace(end, binding=True),))
     assert held.blocked_by == ("stress:the end",)
+
+
+def test_headroom_sees_the_debt_that_only_more_lots_would_make() -> None:
+    # A tenth an hour: a day of it at three times the rate is 7.2 times the debt.
+    state, legs = desk()
+    usdt = replace(state.tables.borrow[Coin("USDT")], hourly_rate=D("0.1"))
+    state = replace(state, tables=replace(state.tables, borrow={**state.tables.borrow, Coin("USDT"): usdt}))
+    limits = replace(NOTHING, book=replace(NO_BOOK, stress_health_min=D("0.5")))
+    found = SIM.headroom(state, pairs, legs, ETH, limits)
+    assert found.binding == "stress:borrow rates x3"
+    assert SIM.simulate(state, pairs, legs, {ETH: D("0.001")}, limits=limits).state.balances
+    assert SIM.simulate(state, pairs, legs, {ETH: found.target}, limits=limits).allowed
+    more = SIM.simulate(state, pairs, legs, {ETH: found.target + D("0.001")}, limits=limits)
+    assert more.blocked_by == ("stress:borrow rates x3",)
+
+
+def test_headroom_counts_the_caps_of_pairs_that_grow_in_the_same_change() -> None:
+    state, legs = desk()
+    first = SIM.simulate(state, pairs, legs, {ETH: D(4)}, limits=NOTHING, stresses=CALM)
+    notional = next(row.notional_usd for row in first.pairs if row.pair_id == ETH)
+    # So near to the pair's cap that any fee of another pair breaks it.
+    share = notional / first.after.total_equity + D("1e-9")
+    limits = replace(NOTHING, book=replace(NO_BOOK, pair_book_share_max=share))
+    alone = SIM.headroom(first.state, pairs, first.legs, SOL, limits)
+    assert alone.quantity > 0
+    together = SIM.headroom(first.state, pairs, first.legs, SOL, limits, growing=(ETH, SOL))
+    assert together.quantity < alone.quantity
+    assert together.binding == f"pair_share:{ETH}"
+    more = SIM.simulate(state, pairs, legs, {ETH: D(4), SOL: D(1)}, limits=limits, stresses=CALM)
+    assert f"pair_share:{ETH}" in more.blocked_by

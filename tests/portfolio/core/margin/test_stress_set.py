@@ -26,6 +26,7 @@ from tests.portfolio.core.margin.strategies import COINS, accounts, decimals
 D = Decimal
 BTC = Coin("BTC")
 LIMITS = RiskLimits()
+HUGE = {"BTC": "1e150", "ETH": "1e150", "USDT": "1"}
 #: Up to 150 000 USDT at 100 x, above at 2 x: initial margin jumps from 1 500 to 75 000 there.
 JUMP = (("150000", "0.004", "100"), ("1000000000", "0.005", "2"))
 
@@ -163,6 +164,14 @@ def test_a_batch_that_is_wrong_about_the_account_as_it_is_decides_nothing() -> N
     state = carry()
     found = results(state, standard(state), mode=replace(BYBIT_UTA, compiled=lambda _: Wrong()))
     assert found == exact(state, standard(state))
+
+
+def test_sizes_that_no_float_holds_are_left_to_the_exact_rule() -> None:
+    state = account(
+        balances=(balance("BTC", "1e200"), balance("ETH", "1e200")), usd=HUGE, instruments=both("BTC", "ETH")
+    )
+    rows = standard_scenarios((BTC,))
+    assert results(state, rows) == exact(state, rows)
 
 
 @pytest.mark.parametrize("tilt", ["0", "0.000000000001", "-0.000000000001"])
