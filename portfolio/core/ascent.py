@@ -53,8 +53,13 @@ class Ascent:
     rounds: int
 
 
-def maximise(objective: Objective, starts: Floats, lower: Floats, upper: Floats) -> Ascent:
-    """Climb from `starts`, shape (n, k), whose values must be finite, within bounds of shape (k,)."""
+def maximise(
+    objective: Objective, starts: Floats, lower: Floats, upper: Floats, *, rounds_max: int = ROUNDS_MAX
+) -> Ascent:
+    """Climb from `starts`, shape (n, k), whose values must be finite, within bounds of shape (k,).
+
+    At most `rounds_max` rounds; what has not arrived by then has not converged.
+    """
     points = np.clip(starts, lower, upper)
     running = np.arange(len(points), dtype=np.int64)
     value, gradient, information = objective(points, running)
@@ -62,7 +67,7 @@ def maximise(objective: Objective, starts: Floats, lower: Floats, upper: Floats)
     damping = np.full(len(points), 1e-2)
     converged = np.zeros(len(points), dtype=np.bool_)
     rounds = 0
-    while rounds < ROUNDS_MAX:
+    while rounds < rounds_max:
         rounds += 1
         room = (lower - points[running], upper - points[running])
         # What an undamped step promises: damping alone must not look like arrival.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from portfolio.core.ascent import Slope, maximise
+from portfolio.core.ascent import Ascent, Slope, maximise
 from portfolio.core.carry import Floats, Ints
 from portfolio.core.recursion import linear_recursion
 
@@ -33,6 +33,8 @@ _LOG_2PI = float(np.log(2.0 * np.pi))
 _SPREAD_MIN = 1e-12
 #: Of log omega, the logits of persistence and of alpha's share, and mu, scaled: alpha + beta <= 1 - 1e-6.
 _BOUNDS = (np.array([np.log(1e-8), -7.0, -14.0, -10.0]), np.array([np.log(1e2), 13.8, 14.0, 10.0]))
+#: Rounds of the climbs from all starts, before the best goes on alone.
+_TRIAL_ROUNDS = 5
 #: Starts: (alpha, alpha + beta).
 _GRID = tuple((a, p) for a in (0.01, 0.05, 0.1, 0.2, 0.4) for p in (0.5, 0.7, 0.9, 0.98, 0.995) if a < p)
 
@@ -108,7 +110,7 @@ def fit_garch(returns: Floats, *, constant_mean: bool = True, variance_targeting
         scale = np.sqrt(np.nanmean((columns - centre) ** 2, axis=0))
         packed = _pack((columns - centre) / scale)
         problem = _Problem(packed, constant_mean, variance_targeting)
-        ascent = maximise(problem, problem.starts(), *_BOUNDS)
+        ascent = problem.climb()
         theta = problem.parameters(ascent.points)
         found, errors = _unscaled(packed, theta, centre, scale)
         for number, column in enumerate(kept):
@@ -212,19 +214,31 @@ class _Problem:
         self._free = np.array([not variance_targeting, True, True, constant_mean])
         self._targeting = variance_targeting
 
-    def starts(self) -> Floats:
-        """For each series the best point of the grid; shape (m, 4)."""
+    def climb(self) -> Ascent:
+        """The likeliest parameters of each series: the best of four short climbs, continued.
+
+        A series with a few huge prints has several tops, a hundred nats apart.
+        """
+        first = [maximise(self, starts, *_BOUNDS, rounds_max=_TRIAL_ROUNDS) for starts in self._starts()]
+        leader = np.argmax([ascent.values for ascent in first], axis=0)
+        points = np.stack([ascent.points for ascent in first])[leader, np.arange(len(leader))]
+        return maximise(self, points, *_BOUNDS)
+
+    def _starts(self) -> list[Floats]:
+        """For each series the best points of the grid with low or high alpha and low or high persistence."""
         count = len(self._packed.values)
-        best, points = np.full(count, -np.inf), np.zeros((count, 4))
+        found: dict[tuple[bool, bool], tuple[Floats, Floats]] = {}
         for alpha, persistence in _GRID:
             point = np.array(
                 [np.log(1.0 - persistence), _logit(persistence), _logit(alpha / persistence), 0.0]
             )
             trial = np.tile(point, (count, 1))
             value = _log_likelihood(self._packed, *_variances(self._packed, self.parameters(trial)))
+            kind = (alpha <= 0.05, persistence < 0.9)
+            best, points = found.get(kind, (np.full(count, -np.inf), trial))
             better = value > best
-            best[better], points[better] = value[better], trial[better]
-        return points
+            found[kind] = np.where(better, value, best), np.where(better[:, None], trial, points)
+        return [points for _, points in found.values()]
 
     def parameters(self, points: Floats) -> Floats:
         """Omega, alpha, beta, mu of points; shape (m, 4) in and out."""
