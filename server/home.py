@@ -7,6 +7,7 @@ home/                    0700 (0711 when separated, so that agents reach run/age
   journal/               the append-only truth, one file per account and run
   logs/                  stderr of every process
   paper/                 the run of the paper venue
+  reports/               the last backtests that agents asked for
   run/                   sockets, pids, the guard's heartbeat
 """
 
@@ -116,6 +117,11 @@ class Home:
     def paper_dir(self) -> Path:
         """The run of the paper venue."""
         return self.root / "paper"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Reports of backtests; made when there is one."""
+        return self.root / "reports"
 
     def ready_file(self, role: str) -> Path:
         """A process's stdout: one JSON line when it is ready."""

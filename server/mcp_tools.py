@@ -35,7 +35,8 @@ class OfferedTool(McpTool):
         try:
             parsed = tool.arguments.model_validate(_unquoted(arguments))
         except ValidationError as error:
-            names = tuple(tool.arguments.model_fields)
+            fields = tool.arguments.model_fields
+            names = tuple(field.alias or name for name, field in fields.items())
             raise ToolError(bad_arguments(tool.name, names, error)) from error
         try:
             caller = self._caller()

@@ -3,9 +3,11 @@
 from typing import Any
 
 from tools import intents, portfolio, propose, scores, simulate
+from tools.backtest import backtest_tool
+from tools.backtest_jobs import Backtests
 from tools.spec import Tool
 
-#: The order never changes: clients cache prompts by it.
+#: Those that need only the desk. The order never changes: clients cache prompts by it.
 TOOLS: tuple[Tool[Any, Any], ...] = (
     portfolio.TOOL,
     scores.TOOL,
@@ -15,3 +17,8 @@ TOOLS: tuple[Tool[Any, Any], ...] = (
     intents.GET,
     intents.CANCEL,
 )
+
+
+def every_tool(backtests: Backtests) -> tuple[Tool[Any, Any], ...]:
+    """All tools of a front that can run backtests."""
+    return (*TOOLS, backtest_tool(backtests))

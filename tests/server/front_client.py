@@ -1,9 +1,12 @@
 """Ways to talk MCP to a front in tests: in memory, and over agent.sock as a byte stream."""
 
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -13,12 +16,15 @@ from mcp_types import CallToolResult, TextContent
 
 from portfolio.service import DeskService
 from server.agent_door import AgentDoor
+from server.backtest_jobs import BacktestJobs, backtest_jobs
 from server.callers import CURRENT, Callers, current
 from server.front import build_server
 from tests.tools.sample_desk import SampleDesk
+from tools.backtest_jobs import BacktestRequest
 
 ERAS = ("legacy", "auto")
 TOKEN = "cda_all"
+LITTLE = Path(__file__).with_name("little_backtest.py")
 
 
 class FixedClock:
@@ -32,13 +38,38 @@ class FixedClock:
 
 
 @asynccontextmanager
+async def little_jobs(*modes: str, seconds_max: float = 60) -> AsyncIterator[BacktestJobs]:
+    """Backtests whose n-th child does what the n-th mode says, and the last mode from then on."""
+    left = list(modes)
+
+    def command(request: BacktestRequest, report: Path) -> list[str]:
+        mode = left.pop(0) if len(left) > 1 else left[0]
+        asked = [str(part) for part in (request.first, request.last, request.venue)]
+        return [sys.executable, "-P", str(LITTLE), mode, str(report), *asked]
+
+    with TemporaryDirectory() as folder:
+        async with backtest_jobs(
+            command, Path(folder) / "reports", FixedClock(), os.environ, seconds_max=seconds_max
+        ) as jobs:
+            yield jobs
+
+
+@asynccontextmanager
 async def in_memory(
-    desk: SampleDesk, era: str, *, token: str = TOKEN, clock: Callable[[], int] | None = None
+    desk: SampleDesk,
+    era: str,
+    *,
+    token: str = TOKEN,
+    clock: Callable[[], int] | None = None,
+    jobs: BacktestJobs | None = None,
 ) -> AsyncIterator[Client]:
     callers = Callers(lambda _: desk, clock or FixedClock())
     reset = CURRENT.set(await callers.admit(token))
     try:
-        async with Client(build_server(current), mode=era) as client:
+        async with (
+            little_jobs("answers") as own,
+            Client(build_server(current, jobs or own), mode=era) as client,
+        ):
             yield client
     finally:
         CURRENT.reset(reset)
@@ -46,10 +77,10 @@ async def in_memory(
 
 @asynccontextmanager
 async def agent_door(
-    path: Path, desk: DeskService, clock: Callable[[], int] | None = None
+    path: Path, desk: DeskService, clock: Callable[[], int] | None = None, *, mode: str = "answers"
 ) -> AsyncIterator[None]:
-    door = AgentDoor(build_server(current), Callers(lambda _: desk, clock or FixedClock()))
-    async with anyio.create_task_group() as tasks:
+    async with little_jobs(mode) as jobs, anyio.create_task_group() as tasks:
+        door = AgentDoor(build_server(current, jobs), Callers(lambda _: desk, clock or FixedClock()))
         await tasks.start(door.serve, path)
         yield
         await anyio.wait_all_tasks_blocked()  # the door has seen its clients leave
