@@ -128,11 +128,8 @@ def test_of_many_series_the_likelihood_takes_the_nearest_pairs() -> None:
 
 
 def test_a_search_that_does_not_settle_gives_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portfolio.core.ascent.ROUNDS_MAX", 1)
-    monkeypatch.setattr("portfolio.core.ascent.TOLERANCE", 0.0)
+    monkeypatch.setattr("portfolio.core.ascent.TOLERANCE", 0.0)  # never close enough
     assert fit_dcc(moving(8, 300, 3)) == "the likelihood search of the correlation did not settle"
-    series = np.random.default_rng(0).normal(size=(300, 1))
-    assert fit_garch(series).garch.reasons == ("the likelihood search did not settle",)
 
 
 def test_an_unknown_correlation_is_the_average_of_the_known() -> None:

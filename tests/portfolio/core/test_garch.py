@@ -129,6 +129,18 @@ def test_what_cannot_be_fitted_says_why_and_holds_no_numbers() -> None:
     assert np.isnan(fit.residuals[:, :5]).all()
 
 
+def test_a_table_without_a_series_to_fit_has_reasons_only() -> None:
+    fit = fit_garch(np.zeros((10, 2)))
+    assert fit.garch.reasons == ("10 observations, 250 are needed",) * 2
+    assert fit.residuals.shape == (10, 2)
+
+
+def test_a_search_that_does_not_settle_gives_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portfolio.core.ascent.TOLERANCE", 0.0)  # never close enough
+    series = np.random.default_rng(0).normal(size=(300, 1))
+    assert fit_garch(series).garch.reasons == ("the likelihood search did not settle",)
+
+
 def test_a_variance_that_would_be_the_last_square_alone_is_degenerate() -> None:
     names, table = daily_carry()
     solana = table[:, [names.index("okx SOLUSDT")]]  # with the three rates above 3 % of 2022-11
