@@ -125,6 +125,22 @@ def run_front() -> None:
     raise typer.Exit(front_process())
 
 
+@app.command(hidden=True, name="run-backtest")
+def run_backtest(
+    report: Annotated[Path, typer.Option(help="Where the page goes.")],
+    venue: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First day.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+) -> None:
+    """A backtest for an agent, started by the front."""
+    from server.background import begin_background
+
+    begin_background()  # before the heavy imports: they too must not slow the guard
+    from server.backtest_child import backtest_child
+
+    raise typer.Exit(backtest_child(venue, start, end, report))
+
+
 @app.command()
 def paper(
     venue: Annotated[str, typer.Option(help="bybit.")] = "bybit",
@@ -252,6 +268,25 @@ def simulate(
     from server.simulate import main as work
 
     raise typer.Exit(work(episodes=episodes, seed=seed, faults=faults, workers=workers, as_json=as_json))
+
+
+@app.command()
+def backtest(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with a panel.parquet; without it the package's own history.")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(help="binance, bybit or okx; without it all of them.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="First day, such as 2021-01-01.")
+    ] = "2021-01-01",
+    end: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the engine's own rules over market history, walk-forward, beside its baselines."""
+    from server.backtest import main as work
+
+    _work(as_json, lambda console: work(console, data, venue, start, end, report))
 
 
 def main() -> None:

@@ -173,7 +173,7 @@ class BacktestGuard:
                 long_cost=_COST,
                 short_cost=_COST,
             )
-        known = replace(self.state, peak_equity=Decimal(repr(peak)))
+        known = replace(self.state, peak_equity=Decimal(repr(float(peak))))
         return GuardInput(
             now_wire_ns=time_ns,
             state=known,

@@ -5,27 +5,37 @@ bands and the pace of `rebalance`. Baselines are the same with pieces taken away
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
 
-from portfolio.backtest.account import AccountModel, legs_of, margin_state
+from portfolio.backtest.account import AccountModel, Book, at_prices, legs_of, margin_state
 from portfolio.backtest.market import Bools, VenueMarket
 from portfolio.backtest.ranking import Ranker, Variant
 from portfolio.backtest.simulate import Decision, Moment
-from portfolio.core.carry import DAY_NS, YEAR_DAYS, Floats
+from portfolio.core.book_target import book_carry, book_volatility, size_selection
+from portfolio.core.carry import DAY_NS, Floats
 from portfolio.core.decimals import ZERO
 from portfolio.core.margin.book_screen import CarryAccount
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.stress import standard_scenarios
 from portfolio.core.names import PairId
-from portfolio.core.rebalance import DAILY_PACE, rebalance
+from portfolio.core.rebalance import Pacing, rebalance
 from portfolio.core.selection import Selection
-from portfolio.core.sizing import BookSize, SizingInput, pays_for_leverage, size_book
+from portfolio.core.sizing import (
+    VOLATILITY_BUDGET,
+    BookSize,
+    SizingInput,
+    ceiling_of,
+    pays_for_leverage,
+    size_book,
+)
 
-_ROUNDS = 3
-_SAME = 0.01
+#: A size stands for at most so long while nothing is traded.
+_SIZED_AGAIN_NS = 7 * DAY_NS
+#: What bounds a size beside margin: `ceiling_of` knows these.
+_NOT_MARGIN = frozenset({"borrow_cost", "volatility", "no_pairs", "equity"})
 #: USD of one leg below which a change is not worth an order.
 _LEAST_USD = Decimal(50)
 
@@ -41,6 +51,8 @@ class PolicyOptions:
     """What distinguishes the portfolio from its ablations and baselines."""
 
     variant: Variant = field(default_factory=Variant)
+    pacing: Pacing = field(default_factory=Pacing)
+    volatility_budget: float = VOLATILITY_BUDGET
     #: Only the best pair is held.
     single: bool = False
     #: Every eligible pair weighs the same.
@@ -60,7 +72,13 @@ class CarryPolicy:
         self._steps = daily_steps(market)
         self._columns = {pair_id: number for number, pair_id in enumerate(market.pair_ids)}
         self._levered = False
+        #: One-leg total over equity of the last sizing, when it was, and whether margin bound it.
         self._multiple = 1.0
+        self._sized_multiple = Decimal(1)
+        self._sized_ns = -_SIZED_AGAIN_NS
+        self._margin_binds = False
+        flat = Book(np.zeros(len(market.pair_ids)), np.zeros(len(market.pair_ids)), 0.0)
+        self._nothing = margin_state(model, flat, market.spot[0], market.mark[0])
         self._scores: Mapping[PairId, float] = {}
         self._scenarios = standard_scenarios(dict.fromkeys(market.coins))
 
@@ -77,93 +95,137 @@ class CarryPolicy:
         """Select, weigh, size, and trade what the bands leave."""
         selection = self._ranker.select(moment.step, moment.book.coins, self._multiple, self._options.variant)
         self._scores = {row.pair_id: row.quality for row in selection.scores}
-        weights = self._weights(selection)
-        carry, borrow = self._carry(selection, weights), float(self._market.borrow_apr[moment.step])
-        size = self._size(moment, weights, carry, borrow)
-        self._levered = size.levered
-        equity = Decimal(repr(moment.equity))
-        if equity > 0 and size.leg_total_usd > 0:
-            self._multiple = float(size.leg_total_usd / equity)
         held = self._held(moment)
-        found = rebalance(size.targets_usd, held, self._limits.trade, pace_usd=equity * DAILY_PACE)
-        targets = {}
-        for pair_id, usd in found.targets_usd.items():
-            if abs(usd - held.get(pair_id, ZERO)) < _LEAST_USD and usd > 0:
-                continue
-            column = self._columns[pair_id]
-            targets[column] = float(usd) / float(moment.mark[column])
+        weights = self._weights(selection, held)
+        carry, borrow = book_carry(selection, weights), float(self._market.borrow_apr[moment.step])
         paying = bool(weights) and pays_for_leverage(carry, borrow, levered=False)
-        return Decision(targets, paying, size.binding)
+        estimate = self._estimate(moment, selection, weights, carry, borrow)
+        if estimate is not None and not self._traded(moment, estimate, held):
+            return Decision(paying=paying)
+        size = self._size(moment, selection, weights, carry, borrow)
+        self._remember(moment, size)
+        return Decision(self._traded(moment, size.targets_usd, held), paying, size.binding)
 
-    def _weights(self, selection: Selection) -> Mapping[PairId, float]:
+    def _weights(self, selection: Selection, held: Mapping[PairId, Decimal]) -> Mapping[PairId, float]:
         if not selection.eligible:
             return {}
         if self._options.single:
-            return {self._best(selection): 1.0}
+            return {self._best(selection, held): 1.0}
         if self._options.equal:
             return dict.fromkeys(selection.eligible, 1.0 / len(selection.eligible))
         return selection.weights
 
-    def _best(self, selection: Selection) -> PairId:
+    def _best(self, selection: Selection, held: Mapping[PairId, Decimal]) -> PairId:
         """The pair of a single-pair bot: what it holds, until another one is worth the swap."""
-        ranked = [row for row in selection.scores if row.pair_id in set(selection.eligible)]
-        held = [row for row in ranked if self._holds(row.pair_id)]
+        ranked = [row for row in selection.scores if row.pair_id in selection.weights]
+        own = [row for row in ranked if row.pair_id in held]
         multiple = float(self._limits.trade.swap_score_multiple)
-        if held and ranked[0].quality < multiple * held[0].quality:
-            return held[0].pair_id
+        if own and ranked[0].quality < multiple * own[0].quality:
+            return own[0].pair_id
         return ranked[0].pair_id
 
-    def _holds(self, pair_id: PairId) -> bool:
-        return self._columns[pair_id] in self._held_columns
+    def _estimate(
+        self,
+        moment: Moment,
+        selection: Selection,
+        weights: Mapping[PairId, float],
+        carry: float,
+        borrow: float,
+    ) -> Mapping[PairId, Decimal] | None:
+        """The book at the size that the last sizing leads to expect; None when it must be sized anew.
 
-    _held_columns: frozenset[int] = frozenset()
+        Only to see whether anything would be traded at all: what is traded is sized by the exact rule.
+        """
+        if moment.time_ns - self._sized_ns > _SIZED_AGAIN_NS or self._over_lines(moment):
+            return None
+        equity = Decimal(repr(moment.equity))
+        given = self._input(moment, equity, carry, borrow, book_volatility(selection, weights))
+        levered = pays_for_leverage(carry, borrow, levered=self._levered)
+        ceiling, _ = ceiling_of(given, levered=levered)
+        known = self._sized_multiple * equity
+        if ceiling > known and not self._margin_binds:
+            return None
+        total = min(ceiling, known)
+        found = {pair: Decimal(repr(weight)) * total for pair, weight in weights.items()}
+        leaving = self._held_ids(moment) - found.keys() - selection.untouched
+        return found | dict.fromkeys(leaving, ZERO)
 
-    def _carry(self, selection: Selection, weights: Mapping[PairId, float]) -> float:
-        """Weighted carry of the book a year before borrowing."""
-        total = sum(weights.values())
-        if total <= 0:
-            return 0.0
-        scores = {row.pair_id: row for row in selection.scores}
-        return sum(w * self._gross(scores[pair].net_carry_apr) for pair, w in weights.items()) / total
+    def _over_lines(self, moment: Moment) -> bool:
+        """Prices have brought the book over its own lines, so that its size must be looked at."""
+        if not len(moment.book.held()):
+            return False
+        totals = at_prices(self._model, moment.book, moment.spot[None, :], moment.mark[None, :]).totals
+        book = self._limits.book
+        return not (
+            float(totals.usage[0]) <= float(book.usage_max)
+            and float(totals.health[0]) >= float(book.health_min)
+        )
 
-    def _gross(self, net: float) -> float:
-        return net
+    def _remember(self, moment: Moment, size: BookSize) -> None:
+        self._levered = size.levered
+        self._sized_ns = moment.time_ns
+        self._margin_binds = size.binding not in _NOT_MARGIN
+        if moment.equity > 0 and size.leg_total_usd > 0:
+            self._sized_multiple = size.leg_total_usd / Decimal(repr(moment.equity))
+            self._multiple = float(self._sized_multiple)
 
-    def _volatility(self, step: int, weights: Mapping[PairId, float]) -> float:
-        """Forecast deviation of the book's return a year, a share of its one-leg total."""
-        risk = self._ranker.risk(step)
-        row = np.zeros(len(self._market.pair_ids))
-        for pair_id, weight in weights.items():
-            row[self._columns[pair_id]] = weight
-        known = np.nan_to_num(risk.volatility) * row
-        total = max(sum(weights.values()), 1e-12)
-        return float(np.sqrt(known @ risk.correlation @ known * YEAR_DAYS)) / total
+    def _traded(
+        self, moment: Moment, targets: Mapping[PairId, Decimal], held: Mapping[PairId, Decimal]
+    ) -> dict[int, float]:
+        """Coins by column of what bands and pace leave of the difference."""
+        pacing = self._options.pacing
+        pace = Decimal(repr(moment.equity)) * pacing.daily_share
+        found = rebalance(targets, held, self._limits.trade, pacing, pace_usd=pace)
+        return {
+            self._columns[pair_id]: float(usd) / float(moment.mark[self._columns[pair_id]])
+            for pair_id, usd in found.targets_usd.items()
+            if usd == 0 or abs(usd - held.get(pair_id, ZERO)) >= _LEAST_USD
+        }
 
-    def _size(self, moment: Moment, weights: Mapping[PairId, float], carry: float, borrow: float) -> BookSize:
+    def _size(
+        self,
+        moment: Moment,
+        selection: Selection,
+        weights: Mapping[PairId, float],
+        carry: float,
+        borrow: float,
+    ) -> BookSize:
         model, market = self._model, self._market
-        state = margin_state(model, moment.book, moment.spot, moment.mark)
         prices = {
             pair_id: Decimal(repr(float(price)))
             for pair_id, price in zip(market.pair_ids, moment.mark, strict=True)
         }
-        return size_book(
-            weights,
-            SizingInput(
-                sim=self._sim,
-                state=state,
-                pairs=model.specs,
-                legs=legs_of(model, moment.book),
-                prices=prices,
-                total_equity=Decimal(repr(moment.equity)),
-                carry_apr=carry,
-                borrow_apr=borrow,
-                limits=self._limits,
-                volatility=self._volatility(moment.step, weights),
-                levered=self._levered,
-                account=self._arrays(moment),
-                scenarios=self._scenarios,
-                verified=(),
+        given = replace(
+            self._input(
+                moment, Decimal(repr(moment.equity)), carry, borrow, book_volatility(selection, weights)
             ),
+            state=margin_state(model, moment.book, moment.spot, moment.mark),
+            legs=legs_of(model, moment.book),
+            prices=prices,
+            account=self._arrays(moment),
+        )
+        if self._options.single or self._options.equal:
+            return size_book(weights, given)
+        return size_selection(selection, given)
+
+    def _input(
+        self, moment: Moment, equity: Decimal, carry: float, borrow: float, volatility: float
+    ) -> SizingInput:
+        return SizingInput(
+            sim=self._sim,
+            state=self._nothing,
+            pairs=self._model.specs,
+            legs={},
+            prices={},
+            total_equity=equity,
+            carry_apr=carry,
+            borrow_apr=borrow,
+            limits=self._limits,
+            volatility=volatility,
+            volatility_budget=self._options.volatility_budget,
+            levered=self._levered,
+            scenarios=self._scenarios,
+            verified=(),
         )
 
     def _arrays(self, moment: Moment) -> CarryAccount:
@@ -186,9 +248,13 @@ class CarryPolicy:
     def _held(self, moment: Moment) -> dict[PairId, Decimal]:
         """USD of one leg at today's prices, of what is held."""
         worth: Floats = moment.book.coins * moment.mark
-        held = moment.book.held().tolist()
-        self._held_columns = frozenset(held)
-        return {self._market.pair_ids[column]: Decimal(repr(float(worth[column]))) for column in held}
+        return {
+            self._market.pair_ids[column]: Decimal(repr(float(worth[column])))
+            for column in moment.book.held().tolist()
+        }
+
+    def _held_ids(self, moment: Moment) -> set[PairId]:
+        return {self._market.pair_ids[column] for column in moment.book.held().tolist()}
 
 
 class StaticPolicy:

@@ -14,12 +14,12 @@ from portfolio.backtest.market import VenueMarket
 from portfolio.core.allocation import AllocationPolicy
 from portfolio.core.candidates import BORROWED_SHARE, CandidateInput, margin_share
 from portfolio.core.carry import Floats
-from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.decimals import ZERO
 from portfolio.core.forecast import RiskForecast, forecast_risk
 from portfolio.core.limits import RiskLimits
 from portfolio.core.panel import carry_panel
 from portfolio.core.scoring import PairFacts
-from portfolio.core.selection import WINDOW_DAYS, Candidate, Selection, UniverseSelector
+from portfolio.core.selection import WINDOW_DAYS, Candidate, Selection, Universe, UniverseSelector
 
 _MINUTES_A_DAY = 24 * 60
 _BPS = 10_000.0
@@ -45,7 +45,7 @@ class Ranker:
         self._narratives = [pair.narrative for pair in model.pairs]
         self._intervals = [_intervals(row.spans_days) for row in market.series]
         self._risk: dict[int, RiskForecast] = {}
-        self._candidates: dict[int, tuple[Candidate, ...]] = {}
+        self._universes: dict[int, Universe] = {}
         self._selections: dict[tuple[int, bytes, float, Variant], Selection] = {}
         self._selectors: dict[Variant, UniverseSelector] = {}
 
@@ -58,23 +58,29 @@ class Ranker:
             book_multiple: One-leg total over equity at which caps are taken.
             variant: Constants.
         """
-        holds = held > 0
         multiple = max(_SIZE_STEP, round(book_multiple / _SIZE_STEP) * _SIZE_STEP)
-        key = (step, holds.tobytes(), multiple, variant)
+        key = (step, (held > 0).tobytes(), multiple, variant)
         found = self._selections.get(key)
         if found is None:
-            selector = self._selectors.get(variant)
-            if selector is None:
-                limits = variant.limits
-                selector = UniverseSelector(limits.book, limits.trade, variant.allocation)
-                self._selectors[variant] = selector
-            found = self._selections[key] = selector.select(
-                self._at(step, holds),
-                int(self._market.times_ns[step]),
-                risk=self.risk(step),
+            selector = self._selector(variant)
+            universe = self._universes.get(step)
+            if universe is None:
+                candidates = [self._candidate(step, column) for column in range(len(self._market.pair_ids))]
+                now = int(self._market.times_ns[step])
+                universe = self._universes[step] = selector.score(candidates, now, risk=self.risk(step))
+            found = self._selections[key] = selector.choose(
+                universe,
+                held=[self._market.pair_ids[column] for column in np.flatnonzero(held).tolist()],
                 equity_usd=self._unit_usd,
                 book_usd=self._unit_usd * multiple,
             )
+        return found
+
+    def _selector(self, variant: Variant) -> UniverseSelector:
+        found = self._selectors.get(variant)
+        if found is None:
+            limits = variant.limits
+            found = self._selectors[variant] = UniverseSelector(limits.book, limits.trade, variant.allocation)
         return found
 
     def risk(self, step: int) -> RiskForecast:
@@ -85,14 +91,6 @@ class Ranker:
             panel = carry_panel(self._market.series, now, WINDOW_DAYS)
             found = self._risk[step] = forecast_risk(panel.daily_returns(), method="ewma")
         return found
-
-    def _at(self, step: int, holds: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[Candidate]:
-        base = self._candidates.get(step)
-        if base is None:
-            base = self._candidates[step] = tuple(
-                self._candidate(step, column) for column in range(len(self._market.pair_ids))
-            )
-        return [_held(row) if here else row for row, here in zip(base, holds.tolist(), strict=True)]
 
     def _candidate(self, step: int, column: int) -> Candidate:
         market = self._market
@@ -109,28 +107,13 @@ class Ranker:
                 borrow_apr=float(market.borrow_apr[step]) * BORROWED_SHARE,
                 staking_apr=0.0,
                 basis_bps=basis * _BPS,
+                leverage_apr=float(market.borrow_apr[step]) * BORROWED_SHARE,
             ),
             round_trip_cost_bps=round_trip_bps(market.venue, coin, self._unit_usd / 4, now),
             held_usd=ZERO,
             liquidity_usd=book_of(coin).depth_usd * float(RiskLimits().book.depth_share_max),
             narrative_use=self._uses[column],
         )
-
-
-def _held(row: Candidate) -> Candidate:
-    """The same pair, held; how much does not matter to the selector."""
-    return Candidate(
-        row.pair_id,
-        row.narrative,
-        row.series,
-        row.interval_minutes,
-        row.facts,
-        row.round_trip_cost_bps,
-        ONE,
-        row.missing,
-        row.liquidity_usd,
-        row.narrative_use,
-    )
 
 
 def _narrative_uses(model: AccountModel) -> list[float | None]:

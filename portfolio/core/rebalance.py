@@ -14,10 +14,18 @@ from portfolio.core.hysteresis import band_edge
 from portfolio.core.limits import TradeLimits
 from portfolio.core.names import PairId
 
-#: The book's total is left alone between these multiples of its target: shrinking can wait longest.
-SIZE_LOW, SIZE_HIGH = Decimal("0.95"), Decimal("1.15")
-#: Largest sum of one-leg changes a day, a share of equity.
-DAILY_PACE = Decimal("0.10")
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """When a difference is worth trading, beside the pair band. Found by walk-forward on 2021-25."""
+
+    #: The book's total is left alone between these multiples of its target: shrinking can wait longest.
+    size_low: Decimal = Decimal("0.95")
+    size_high: Decimal = Decimal("1.15")
+    #: Corrections that sum up to less than this share of the book wait for more of them.
+    least_turn: Decimal = Decimal("0.10")
+    #: Largest sum of one-leg changes a day, a share of equity.
+    daily_share: Decimal = Decimal("0.10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ def rebalance(
     targets_usd: Mapping[PairId, Decimal],
     held_usd: Mapping[PairId, Decimal],
     limits: TradeLimits,
+    pacing: Pacing,
     *,
     pace_usd: Decimal | None = None,
 ) -> Rebalance:
@@ -41,9 +50,10 @@ def rebalance(
         targets_usd: The sized book; a pair that is held and not named is left alone.
         held_usd: What is held now, at today's prices.
         limits: The pair band.
+        pacing: The size band, and what is too little to trade.
         pace_usd: The most that may change now, the sum over pairs; None: no pace is kept.
     """
-    scale = _scale(targets_usd, held_usd)
+    scale = _scale(targets_usd, held_usd, pacing)
     wanted: dict[PairId, Decimal] = {}
     why: dict[PairId, str] = {}
     for pair_id, target in targets_usd.items():
@@ -52,17 +62,28 @@ def rebalance(
         why[pair_id] = gated.why
         if gated.changed:
             wanted[pair_id] = gated.notional_usd
+    if _too_little(wanted, held_usd, pacing):
+        wanted = {}
     return Rebalance(_paced(wanted, held_usd, pace_usd, why), why)
 
 
-def _scale(targets_usd: Mapping[PairId, Decimal], held_usd: Mapping[PairId, Decimal]) -> Decimal:
+def _too_little(wanted: Mapping[PairId, Decimal], held_usd: Mapping[PairId, Decimal], pacing: Pacing) -> bool:
+    """Whether all changes together are not worth a trade; leaving a pair always is."""
+    book = sum(held_usd.values(), ZERO)
+    turned = sum((abs(to - held_usd.get(pair_id, ZERO)) for pair_id, to in wanted.items()), ZERO)
+    return all(to > 0 for to in wanted.values()) and turned < pacing.least_turn * book
+
+
+def _scale(
+    targets_usd: Mapping[PairId, Decimal], held_usd: Mapping[PairId, Decimal], pacing: Pacing
+) -> Decimal:
     """What the targets are multiplied with so that a total inside the size band stays as it is."""
     target = sum(targets_usd.values(), ZERO)
     held = sum((held_usd.get(pair_id, ZERO) for pair_id in targets_usd), ZERO)
     if target == 0 or held == 0:
         return ONE
     ratio = held / target
-    return min(max(ratio, SIZE_LOW), SIZE_HIGH) if ratio > SIZE_LOW else ONE
+    return min(ratio, pacing.size_high) if ratio > pacing.size_low else ONE
 
 
 def _paced(

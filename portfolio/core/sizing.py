@@ -62,6 +62,8 @@ class SizingInput:
     #: Forecast standard deviation of the book's return, a fraction of its one-leg total a year; None: the
     #: caller budgets no volatility.
     volatility: float | None = None
+    #: Standard deviation of equity a year that the book may be expected to have.
+    volatility_budget: float = VOLATILITY_BUDGET
     #: The book is levered now: it stays so until its carry falls to the cost of borrowing.
     levered: bool = False
     #: The account as arrays, to search by; None: the exact rule is searched.
@@ -102,7 +104,7 @@ def size_book(weights: Mapping[PairId, float], given: SizingInput) -> BookSize:
     if given.total_equity <= 0:
         return BookSize(leaving, ZERO, "equity")
     levered = pays_for_leverage(given.carry_apr, given.borrow_apr, levered=given.levered)
-    ceiling, binding = _ceiling(given, levered=levered)
+    ceiling, binding = ceiling_of(given, levered=levered)
     total, binding = _largest(shares, leaving, ceiling, binding, given)
     targets = {pair: round_down_to_step(share * total, _CENT) for pair, share in shares.items()}
     return BookSize({**targets, **leaving}, sum(targets.values(), ZERO), binding, levered)
@@ -113,12 +115,12 @@ def pays_for_leverage(carry_apr: float, borrow_apr: float, *, levered: bool) -> 
     return carry_apr > borrow_apr + (0.0 if levered else LEVER_ON_APR)
 
 
-def _ceiling(given: SizingInput, *, levered: bool) -> tuple[Decimal, str]:
+def ceiling_of(given: SizingInput, *, levered: bool) -> tuple[Decimal, str]:
     """The largest total that carry and volatility allow, whatever the margin, and which of them says so."""
     equity = given.total_equity
     found = (equity * LEG_EQUITY_MULTIPLE_MAX, "equity") if levered else (equity, "borrow_cost")
     if given.volatility is not None and given.volatility > 0:
-        budgeted = equity * Decimal(repr(VOLATILITY_BUDGET / given.volatility))
+        budgeted = equity * Decimal(repr(given.volatility_budget / given.volatility))
         found = min(found, (budgeted, "volatility"))
     return found
 
