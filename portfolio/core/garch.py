@@ -34,7 +34,7 @@ _SPREAD_MIN = 1e-12
 #: Of log omega, the logits of persistence and of alpha's share, and mu, scaled: alpha + beta <= 1 - 1e-6.
 _BOUNDS = (np.array([np.log(1e-8), -7.0, -14.0, -10.0]), np.array([np.log(1e2), 13.8, 14.0, 10.0]))
 #: Rounds of the climbs from all starts, before the best goes on alone.
-_TRIAL_ROUNDS = 5
+_TRIAL_ROUNDS = 3
 #: Starts: (alpha, alpha + beta).
 _GRID = tuple((a, p) for a in (0.01, 0.05, 0.1, 0.2, 0.4) for p in (0.5, 0.7, 0.9, 0.98, 0.995) if a < p)
 
