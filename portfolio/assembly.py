@@ -15,6 +15,7 @@ from portfolio.controller import PortfolioController
 from portfolio.core.drift import account_fingerprint
 from portfolio.core.instrument import Instrument
 from portfolio.core.limits import RiskLimits
+from portfolio.core.margin.modes import BYBIT_UTA, AccountMode
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import AccountId, InstrumentId, PairId
 from portfolio.core.pairs import PairSpec
@@ -57,6 +58,8 @@ class Surroundings:
     limits: RiskLimits
     policy: LeveragePolicy
     heartbeat: Callable[[], None]
+    #: How the venue margins the account. The one adapter that there is trades Bybit UTA accounts alone.
+    account_mode: AccountMode = BYBIT_UTA
     emergency: EmergencyLog | None = None
     move_mode: MoveMode = MoveMode.NORMAL
     ranking_seconds: float = 60.0
@@ -73,7 +76,7 @@ class Assembly:
             clocks=given.clocks,
             policy=given.policy,
         )
-        self.sim = MarginSim(staking=UNDERLYING)
+        self.sim = MarginSim(given.account_mode, staking=UNDERLYING)
         self.worker = RebalanceWorker(
             exchange=given.exchange,
             journal=given.journal,

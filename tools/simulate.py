@@ -314,6 +314,7 @@ _ASSUMPTIONS = (
     "Trades fill at mark and index prices and pay the account's taker fees.",
     "A spot purchase borrows what the wallet lacks; a sale repays debt of its coin.",
     "Open orders stay in place. Each stress is immediate and without transfers.",
+    "Market stresses move every coin alike (beta 1) and leave stable ones; betas are yours, in scenarios.",
     (
         "borrow rates x3 books a day's interest on every debt at three times today's rates at once: no "
         "margin rule reads a rate."
