@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
-from portfolio.core.errors import MissingDataError
+from portfolio.core.errors import InputError, MissingDataError
 from portfolio.core.guard.cuts import Cuts
 from portfolio.core.guard.values import Simulate
 from portfolio.core.guard.veto import breach_veto
@@ -29,12 +29,12 @@ class AccountMargin:
         self._limits = limits
 
     def now(self) -> tuple[MarginFigures, Simulate] | None:
-        """Our figures and a simulation of cuts from here; None while an input is missing."""
+        """Our figures and a simulation of cuts from here; None while an input is missing or cannot be."""
         try:
             state = narrowed(self._view.margin_state(), ())
             legs = {pair_id: self._view.legs(pair_id) for pair_id in self._view.pairs}
             figures = self._sim.rule(state, extrapolate=True).figures
-        except MissingDataError:
+        except (MissingDataError, InputError):
             return None
         return figures, Cuts(self._sim, state, self._view.pairs, legs, figures)
 
@@ -47,6 +47,12 @@ class AccountMargin:
         Raises:
             MissingDataError: an input is missing.
         """
+        try:
+            return self._refusal(orders)
+        except InputError as error:
+            return f"the account cannot be valued: {error.message}"
+
+    def _refusal(self, orders: Sequence[OrderRequest]) -> str | None:
         state = self._view.margin_state()
         deltas = order_deltas(orders)
         bare = self._sim.rule(trade(narrowed(state, deltas), deltas), extrapolate=True).figures

@@ -94,7 +94,7 @@ class VenueQuestions:
             state = narrowed(self._view.margin_state(), delta)
             before = self._sim.rule(state, extrapolate=True).figures
             after = self._sim.rule(trade(state, delta), extrapolate=True).figures
-        except MissingDataError:
+        except (MissingDataError, InputError):
             return None
         return _rates(before, after)
 

@@ -261,6 +261,24 @@ def test_an_account_that_cannot_be_valued_has_no_figures() -> None:
     assert AccountMargin(view=desk.view, sim=MarginSim(), limits=RiskLimits()).now() is None
 
 
+@pytest.mark.anyio
+async def test_an_account_that_cannot_be_has_no_figures_and_takes_no_entry() -> None:
+    async with guarded(THREE) as post:
+        await anyio.sleep(1)
+        view = post.rig.view
+        margin = AccountMargin(view=view, sim=MarginSim(), limits=RiskLimits())
+        assert margin.now() is not None
+        assert view.snapshot is not None
+        first, *rest = view.snapshot.balances
+        broken = replace(view.snapshot, balances=(replace(first, locked=D(-1)), *rest))
+        view.apply(Reset(broken, view.snapshot.seen_wire_ns + 1))
+        assert margin.now() is None
+        refusal = margin.entry_refusal([])
+        assert refusal is not None
+        assert "cannot be valued" in refusal
+        assert "locked" in refusal
+
+
 # --- what it survives ---------------------------------------------------------------------------------------
 
 

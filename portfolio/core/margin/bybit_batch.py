@@ -21,6 +21,7 @@ from portfolio.core.margin.batch import BatchFigures, Moves
 from portfolio.core.margin.bybit_batch_coins import FixedCoins, Holding, Swap
 from portfolio.core.margin.bybit_perpetual import leverage_of
 from portfolio.core.margin.bybit_uta import require_borrow_leverage
+from portfolio.core.margin.checks import require_sound
 from portfolio.core.margin.lookups import fees_of, instrument_of, mark_of, usd_of
 from portfolio.core.margin.piecewise import Piece, added, evaluated
 from portfolio.core.margin.state import MarginState, RestingOrder
@@ -41,10 +42,11 @@ class BybitBatch:
         reference: As in `MarginRule`.
 
     Raises:
-        MissingDataError, SettingsError: as the exact rule.
+        MissingDataError, SettingsError, NumberError, InputError: as the exact rule.
     """
 
     def __init__(self, state: MarginState, *, reference: bool = False) -> None:
+        require_sound(state)
         require_borrow_leverage(state.policy)
         self._state = state
         cells: dict[tuple[Coin, Coin], list[Piece]] = {}

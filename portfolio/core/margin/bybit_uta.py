@@ -29,6 +29,7 @@ from portfolio.core.decimals import ONE, ZERO, plain
 from portfolio.core.errors import SettingsError
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.margin.bybit_perpetual import Settled, perpetuals
+from portfolio.core.margin.checks import require_sound
 from portfolio.core.margin.exact import exact_sum
 from portfolio.core.margin.lookups import instrument_of, usd_of
 from portfolio.core.margin.state import MarginState, RestingOrder
@@ -79,7 +80,12 @@ def value(state: MarginState, *, reference: bool = False, extrapolate: bool = Fa
 
     MM never falls when a position grows on its side, as long as no tier's maximum lies below the position's
     leverage (the venue refuses such orders): there the fee to close of a long falls by a hair.
+
+    Raises:
+        NumberError: an amount is not finite, or negative where it cannot be.
+        InputError: a coin has two balances, or a perpetual two positions.
     """
+    require_sound(state)
     legs, settled = perpetuals(state, reference=reference, extrapolate=extrapolate)
     coins = _coins(state, settled, extrapolate=extrapolate)
     terms = [

@@ -17,6 +17,7 @@ from portfolio.core.account import Balance, MarginFigures, Position
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import InputError
 from portfolio.core.instrument import Instrument, InstrumentKind
+from portfolio.core.margin.checks import require_balance, require_order, require_position
 from portfolio.core.margin.exact import exact_change, exact_sum
 from portfolio.core.margin.lookups import instrument_of
 from portfolio.core.margin.state import MarginState, RestingOrder
@@ -240,6 +241,10 @@ class LiveMargin:
                 self._settle(before[0], before[1], None)
                 del self._instrument_terms[instrument_id]
             return
+        if position is not None:
+            require_position(position)
+        for order in orders:
+            require_order(order)
         after = self._rule.instrument(self._state, instrument_id, position, orders)
         assert before is None or before[0] == after[0], "it settles in one coin until instruments change"
         self._settle(after[0], None if before is None else before[1], after[1])
@@ -262,7 +267,10 @@ class LiveMargin:
     def _value_coin(self, coin: Coin) -> None:
         settled = self._settled.get(coin)
         rounded = None if settled is None else tuple([+term for term in settled.totals])
-        after = self._rule.coin(self._state, coin, self._balances.get(coin), rounded)
+        balance = self._balances.get(coin)
+        if balance is not None:
+            require_balance(balance)
+        after = self._rule.coin(self._state, coin, balance, rounded)
         before = self._coin_terms.get(coin)
         terms = self._nothing if after is None else after[1]
         self._totals = exact_change(self._totals, before or self._nothing, terms)
@@ -274,6 +282,8 @@ class LiveMargin:
     def _value_spot_orders(self, instrument_id: InstrumentId) -> None:
         rule, state, equities = self._rule, self._state, self._equities
         rows = self._spot_orders.get(instrument_id, ())
+        for row in rows:
+            require_order(row)
         after = exact_sum([rule.spot_order(state, row, equities) for row in rows])
         before = self._spot_terms.get(instrument_id, ZERO)
         (self._spot_total,) = exact_change((self._spot_total,), (before,), (after,))

@@ -6,8 +6,11 @@ from decimal import ROUND_DOWN, Decimal
 import pytest
 
 from portfolio.core.account import Position
-from portfolio.core.errors import MissingDataError, RefusedError, SettingsError
+from portfolio.core.errors import InputError, MissingDataError, NumberError, RefusedError, SettingsError
+from portfolio.core.margin.bybit_batch import BybitBatch
+from portfolio.core.margin.bybit_live import BybitLive
 from portfolio.core.margin.bybit_uta import ASSUMPTIONS, liquidation_estimate, rate_text, value
+from portfolio.core.margin.incremental import LiveMargin
 from portfolio.core.margin.state import MarginState
 from portfolio.core.names import Coin
 from portfolio.core.orders import Side
@@ -383,3 +386,56 @@ def test_the_mark_of_the_prices_counts_not_the_one_stored_with_the_position() ->
     state = account(positions=(stale,), usd={"USDT": "1"}, marks={perp("BTC"): "110"})
     assert value(state).legs[0].unrealised_pnl == 10
     assert state.instruments[perp("BTC")].venue == BYBIT
+
+
+# --- what no account can be ------------------------------------------------------------------------------
+
+
+def unsound() -> dict[str, MarginState]:
+    sound = account(
+        balances=(balance("USDT", "100"), balance("BTC", "1")),
+        positions=(position(perp("BTC"), "1", "100"),),
+        orders=(order(perp("BTC"), Side.BUY, "1", "90"), order(spot("BTC"), Side.BUY, "1", "90")),
+        usd={"BTC": "100", "USDT": "1"},
+    )
+    (usdt, btc), (long,), (bid, swap) = sound.balances, sound.positions, sound.orders
+    return {
+        "a wallet that is no number": replace(sound, balances=(replace(usdt, wallet=D("NaN")), btc)),
+        "an endless wallet": replace(sound, balances=(replace(usdt, wallet=D("Infinity")), btc)),
+        "a negative debt": replace(sound, balances=(replace(usdt, spot_borrow=D(-5)), btc)),
+        "a debt that is no number": replace(sound, balances=(replace(usdt, spot_borrow=D("sNaN")), btc)),
+        "a position of no size": replace(sound, positions=(replace(long, quantity=D("NaN")),)),
+        "a negative entry": replace(sound, positions=(replace(long, entry_price=D(-100)),)),
+        "a leverage that is no number": replace(sound, positions=(replace(long, leverage=D("NaN")),)),
+        "an order of negative size": replace(sound, orders=(replace(bid, quantity=D(-1)), swap)),
+        "a swap at no price": replace(sound, orders=(bid, replace(swap, limit_price=D("NaN")))),
+    }
+
+
+@pytest.mark.parametrize("name", unsound())
+def test_what_no_account_can_be_is_a_typed_error_in_every_form_of_the_rule(name: str) -> None:
+    state = unsound()[name]
+    for valued in (
+        lambda: value(state, extrapolate=True),
+        lambda: BybitBatch(state),
+        lambda: LiveMargin(state, BybitLive()).figures(),
+    ):
+        with pytest.raises(NumberError) as refused:
+            valued()
+        assert refused.value.field
+        assert refused.value.next_step
+
+
+def test_a_coin_or_a_perpetual_that_is_there_twice_is_refused_and_not_counted_twice() -> None:
+    sound = account(
+        balances=(balance("USDT", "100"),),
+        positions=(position(perp("BTC"), "1", "100"),),
+        usd={"BTC": "100", "USDT": "1"},
+    )
+    for twice in (
+        replace(sound, balances=sound.balances * 2),
+        replace(sound, positions=sound.positions * 2),
+    ):
+        for valued in (lambda state=twice: value(state), lambda state=twice: BybitBatch(state)):
+            with pytest.raises(InputError, match="is there twice"):
+                valued()
