@@ -32,8 +32,10 @@ from portfolio.core.sizing import (
     size_book,
 )
 
-#: A size stands for at most so long while nothing is traded.
+#: A size is searched anew at the first trade after so long; until then one that still fits stands.
 _SIZED_AGAIN_NS = 7 * DAY_NS
+#: A book that margin did not bind may grow by this much on the expectation of the last size.
+_GROWS = Decimal("1.1")
 #: What bounds a size beside margin: `ceiling_of` knows these.
 _NOT_MARGIN = frozenset({"borrow_cost", "volatility", "no_pairs", "equity"})
 #: USD of one leg below which a change is not worth an order.
@@ -99,10 +101,12 @@ class CarryPolicy:
         weights = self._weights(selection, held)
         carry, borrow = book_carry(selection, weights), float(self._market.borrow_apr[moment.step])
         paying = bool(weights) and pays_for_leverage(carry, borrow, levered=False)
-        estimate = self._estimate(moment, selection, weights, carry, borrow)
-        if estimate is not None and not self._traded(moment, estimate, held):
+        over = self._over_lines(moment)
+        total = self._expected(moment, selection, weights, carry, borrow)
+        if not over and not self._traded(moment, self._book(moment, selection, weights, total), held):
             return Decision(paying=paying)
-        size = self._size(moment, selection, weights, carry, borrow)
+        fresh = over or moment.time_ns - self._sized_ns > _SIZED_AGAIN_NS
+        size = self._size(moment, selection, weights, carry, borrow, None if fresh else total)
         self._remember(moment, size)
         return Decision(self._traded(moment, size.targets_usd, held), paying, size.binding)
 
@@ -124,28 +128,32 @@ class CarryPolicy:
             return own[0].pair_id
         return ranked[0].pair_id
 
-    def _estimate(
+    def _expected(
         self,
         moment: Moment,
         selection: Selection,
         weights: Mapping[PairId, float],
         carry: float,
         borrow: float,
-    ) -> Mapping[PairId, Decimal] | None:
-        """The book at the size that the last sizing leads to expect; None when it must be sized anew.
+    ) -> Decimal:
+        """The one-leg total that the last sizing leads to expect, USD.
 
-        Only to see whether anything would be traded at all: what is traded is sized by the exact rule.
+        Carry and volatility are today's; margin is as it bound the last size. It tells whether anything would
+        be traded at all, and is where sizing begins.
         """
-        if moment.time_ns - self._sized_ns > _SIZED_AGAIN_NS or self._over_lines(moment):
-            return None
         equity = Decimal(repr(moment.equity))
         given = self._input(moment, equity, carry, borrow, book_volatility(selection, weights))
         levered = pays_for_leverage(carry, borrow, levered=self._levered)
         ceiling, _ = ceiling_of(given, levered=levered)
-        known = self._sized_multiple * equity
-        if ceiling > known and not self._margin_binds:
-            return None
-        total = min(ceiling, known)
+        most = self._sized_multiple * equity
+        if not self._margin_binds and levered == self._levered:
+            most *= _GROWS
+        return max(ZERO, min(ceiling, most))
+
+    def _book(
+        self, moment: Moment, selection: Selection, weights: Mapping[PairId, float], total: Decimal
+    ) -> Mapping[PairId, Decimal]:
+        """Targets at this total: weights, and nothing of what is held without one."""
         found = {pair: Decimal(repr(weight)) * total for pair, weight in weights.items()}
         leaving = self._held_ids(moment) - found.keys() - selection.untouched
         return found | dict.fromkeys(leaving, ZERO)
@@ -163,8 +171,9 @@ class CarryPolicy:
 
     def _remember(self, moment: Moment, size: BookSize) -> None:
         self._levered = size.levered
-        self._sized_ns = moment.time_ns
-        self._margin_binds = size.binding not in _NOT_MARGIN
+        if size.binding != "expected":
+            self._sized_ns = moment.time_ns
+            self._margin_binds = size.binding not in _NOT_MARGIN
         if moment.equity > 0 and size.leg_total_usd > 0:
             self._sized_multiple = size.leg_total_usd / Decimal(repr(moment.equity))
             self._multiple = float(self._sized_multiple)
@@ -189,6 +198,7 @@ class CarryPolicy:
         weights: Mapping[PairId, float],
         carry: float,
         borrow: float,
+        expected: Decimal | None,
     ) -> BookSize:
         model, market = self._model, self._market
         prices = {
@@ -203,6 +213,7 @@ class CarryPolicy:
             legs=legs_of(model, moment.book),
             prices=prices,
             account=self._arrays(moment),
+            expected=expected,
         )
         if self._options.single or self._options.equal:
             return size_book(weights, given)

@@ -68,6 +68,9 @@ class SizingInput:
     levered: bool = False
     #: The account as arrays, to search by; None: the exact rule is searched.
     account: CarryAccount | None = None
+    #: A total that is expected to be about right: when it fits it is taken, and nothing is searched; USD.
+    #: With arrays only.
+    expected: Decimal | None = None
     #: Stresses that the arrays are searched under; None: the standard set of what is held.
     scenarios: Sequence[Scenario] | None = None
     #: Stresses that the exact rule verifies what was found by, without caps; None: all lines, all caps.
@@ -134,7 +137,13 @@ def _largest(
 ) -> tuple[Decimal, str]:
     """The largest total up to `ceiling` without a breach, within PRECISION of equity, rounded down."""
     if given.account is not None:
-        ceiling, binding = _screened(shares, ceiling, binding, given, given.account)
+        screen = _screen(shares, given, given.account)
+        hoped = ceiling if given.expected is None else min(ceiling, given.expected)
+        why = screen.first_breaches(np.array([float(hoped)]))[0]
+        if why is None and given.expected is not None:
+            return hoped, binding if hoped == ceiling else "expected"
+        if why is not None or hoped < ceiling:
+            ceiling, binding = _screened(screen, ceiling, binding)
     why = _breach(shares, leaving, ceiling, given)
     if why is None:
         return ceiling, binding
@@ -149,20 +158,14 @@ def _largest(
     return low, why
 
 
-def _screened(
-    shares: Mapping[PairId, Decimal],
-    ceiling: Decimal,
-    binding: str,
-    given: SizingInput,
-    account: CarryAccount,
-) -> tuple[Decimal, str]:
+def _screen(shares: Mapping[PairId, Decimal], given: SizingInput, account: CarryAccount) -> BookScreen:
+    scenarios = given.sim.scenarios(given.state) if given.scenarios is None else given.scenarios
+    weights = {pair: float(share) for pair, share in shares.items()}
+    return BookScreen(account, weights, scenarios, given.limits)
+
+
+def _screened(screen: BookScreen, ceiling: Decimal, binding: str) -> tuple[Decimal, str]:
     """The same search on arrays: a few totals a pass, each pass inside the bracket of the one before."""
-    screen = BookScreen(
-        account,
-        {pair: float(share) for pair, share in shares.items()},
-        given.sim.scenarios(given.state) if given.scenarios is None else given.scenarios,
-        given.limits,
-    )
     low, high = 0.0, float(ceiling)
     why = screen.first_breaches(np.array([high]))[0]
     if why is None:
