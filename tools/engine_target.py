@@ -6,12 +6,13 @@ from decimal import Decimal
 
 import anyio.to_thread
 
+from portfolio.core.book_target import size_selection
 from portfolio.core.decimals import ONE, ZERO
 from portfolio.core.errors import MissingDataError
-from portfolio.core.hysteresis import band_edge
 from portfolio.core.names import Coin, PairId
+from portfolio.core.rebalance import Pacing, rebalance
 from portfolio.core.selection import Candidate, Selection
-from portfolio.core.sizing import BookSize, SizingInput, size_book
+from portfolio.core.sizing import BookSize, SizingInput
 from portfolio.service import DeskService, DeskSnapshot, Principal, WantedTarget
 from tools.account_mode import sim_of
 from tools.book import figures, reference_price
@@ -23,9 +24,7 @@ _HOURS_A_YEAR = 24 * 365
 _SHARE_ROOM = Decimal("0.003")
 _SHARE_ROUNDS = 10
 _QUOTE = Coin("USDT")
-#: Rounds of sizing and capping, and the change of a weight that ends them.
-_SIZE_ROUNDS = 4
-_SIZE_PRECISION = 0.005
+_PACING = Pacing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +50,13 @@ async def engine_target(
         MissingDataError: an input is not there.
     """
     found, selection = await rank(desk, principal, snapshot)
-    size = await anyio.to_thread.run_sync(lambda: _sized(snapshot, found, selection, exclude))
+    given, left = _sizing_input(snapshot, found), frozenset(PairId(name) for name in exclude)
+    size = await anyio.to_thread.run_sync(lambda: size_selection(selection, given, left))
     return _gated(snapshot, found, selection, size, exclude)
 
 
-def _sized(
-    snapshot: DeskSnapshot,
-    found: tuple[Candidate, ...],
-    selection: Selection,
-    exclude: frozenset[str],
-) -> BookSize:
-    """Size and caps depend on each other: ask again at the size found until it stays.
-
-    Caps get tighter as the book grows, so every round is smaller than or equal to what its caps allow.
-    """
-    weights: Mapping[PairId, float] = selection.weights
-    for _ in range(_SIZE_ROUNDS):
-        kept = {pair: weight for pair, weight in weights.items() if pair not in exclude}
-        size = size_book(kept, _sizing_input(snapshot, found, selection, kept))
-        if size.leg_total_usd <= 0:
-            break
-        capped = selection.weights_at(float(size.leg_total_usd))
-        again = dict(zip(selection.eligible, capped.weights.tolist(), strict=True))
-        if max((abs(again[pair] - weights[pair]) for pair in again), default=0.0) < _SIZE_PRECISION:
-            break
-        weights = again
-    return size
-
-
-def _sizing_input(
-    snapshot: DeskSnapshot,
-    found: tuple[Candidate, ...],
-    selection: Selection,
-    weights: Mapping[PairId, float],
-) -> SizingInput:
+def _sizing_input(snapshot: DeskSnapshot, found: tuple[Candidate, ...]) -> SizingInput:
+    """The account now; what the book earns and how it moves is filled in per book."""
     totals, state = figures(snapshot), snapshot.state
     if totals is None or state is None:
         raise MissingDataError("The account has not been read yet.", field="account", next_step="Wait.")
@@ -93,11 +65,6 @@ def _sizing_input(
         raise MissingDataError("The borrow rate of USDT is unknown.", field="borrow", next_step="Wait.")
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
     prices = {pair_id: reference_price(snapshot, spec.lead_leg) for pair_id, spec in pairs.items()}
-    # Scores are net of borrowing; sizing weighs the carry before it against the cost of one more dollar.
-    borrowing = {candidate.pair_id: candidate.facts.borrow_apr for candidate in found}
-    scores = {score.pair_id: score for score in selection.scores}
-    total = sum(weights.values())
-    carry = sum(weight * (scores[pair].net_carry_apr + borrowing[pair]) for pair, weight in weights.items())
     return SizingInput(
         sim=sim_of(snapshot),
         limits=snapshot.limits,
@@ -106,8 +73,9 @@ def _sizing_input(
         legs=snapshot.legs,
         prices={pair_id: price for pair_id, price in prices.items() if price is not None},
         total_equity=totals.total_equity,
-        carry_apr=carry / total if total > 0 else 0.0,
+        carry_apr=0.0,
         borrow_apr=float(borrow.hourly_rate) * _HOURS_A_YEAR,
+        levered=sum((row.held_usd for row in found), ZERO) > totals.total_equity,
     )
 
 
@@ -118,21 +86,36 @@ def _gated(
     size: BookSize,
     exclude: frozenset[str],
 ) -> Allocation:
+    """What of the sized book is worth trading, and for every pair the line that says why or why not."""
     held = {candidate.pair_id: candidate.held_usd for candidate in found}
-    targets, reasons, lines = [], list(selection.excluded.items()), {}
-    for pair_id, target in _inside_share(size.targets_usd, snapshot).items():
-        if pair_id in exclude or pair_id in selection.untouched:
-            continue
-        now = held.get(pair_id, ZERO)
-        gated = band_edge(now, target, snapshot.limits.trade)
-        if gated.changed:
-            targets.append(WantedTarget(pair_id, _cents(gated.notional_usd)))
-            bound = selection.bound_by.get(pair_id)
-            lines[pair_id] = gated.why if bound is None else f"{gated.why}; weight capped by {bound}"
-        else:
-            reasons.append((pair_id, gated.why))
+    wanted = {
+        pair_id: target
+        for pair_id, target in _inside_share(size.targets_usd, snapshot).items()
+        if pair_id not in exclude and pair_id not in selection.untouched
+    }
+    traded = rebalance(wanted, held, snapshot.limits.trade, _PACING, pace_usd=_pace(snapshot))
+    lines, reasons = {}, list(selection.excluded.items())
+    for pair_id, why in traded.why.items():
+        bound = selection.bound_by.get(pair_id)
+        line = why if bound is None else f"{why}; weight capped by {bound}"
+        if pair_id in traded.targets_usd:
+            lines[pair_id] = line
+        elif pair_id not in selection.excluded:
+            reasons.append((pair_id, line))
     reasons += [(PairId(name), "excluded by you") for name in sorted(exclude)]
-    return Allocation(tuple(targets), tuple(reasons), _best_rejected(selection), size.binding, lines)
+    return Allocation(
+        targets=tuple(WantedTarget(pair_id, _cents(usd)) for pair_id, usd in traded.targets_usd.items()),
+        reasons=tuple(reasons),
+        best_rejected=_best_rejected(selection),
+        binding=size.binding,
+        lines=lines,
+    )
+
+
+def _pace(snapshot: DeskSnapshot) -> Decimal:
+    """The most that one proposal changes, USD of one leg: a day's pace."""
+    totals = figures(snapshot)
+    return ZERO if totals is None else max(ZERO, totals.total_equity) * _PACING.daily_share
 
 
 def _inside_share(wanted: Mapping[PairId, Decimal], snapshot: DeskSnapshot) -> Mapping[PairId, Decimal]:

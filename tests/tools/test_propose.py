@@ -5,7 +5,7 @@ import pytest
 
 from portfolio.core.errors import InputError, RefusedError
 from portfolio.service import Principal
-from tests.tools.sample_desk import SampleDesk, snapshot
+from tests.tools.sample_desk import SampleDesk, perpetual, snapshot
 from tools.propose import ProposeArguments, ProposeResult, propose_rebalance
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +84,38 @@ async def test_the_engines_target_is_sized_by_the_account_and_sent_as_its_kind(
     assert sent.kind == "engine_target"
     assert {target.pair_id for target in sent.targets} <= {"BTC@bybit", "ETH@bybit", "SOL@bybit"}
     assert all(target.notional_usd > 0 for target in sent.targets)
+
+
+async def test_every_pair_of_the_engines_target_has_the_line_of_its_gates(
+    desk: SampleDesk, agent: Principal
+) -> None:
+    result = await propose(desk, agent, kind="engine_target", constraints={"exclude": ["BTC@bybit"]})
+    changed = {row.pair: row.gate for row in result.changes}
+    skipped = {row.pair: row.why for row in result.skipped}
+    assert set(changed) | set(skipped) == {"BTC@bybit", "ETH@bybit", "SOL@bybit"}
+    assert skipped["BTC@bybit"] == "excluded by you"
+    assert changed["ETH@bybit"].startswith("entered; ")
+    assert changed["ETH@bybit"].endswith("; pays back in 2 days")
+
+
+async def test_a_held_pair_whose_inputs_are_missing_is_left_alone(agent: Principal) -> None:
+    book = snapshot()
+    assert book.state is not None
+    instruments = dict(book.state.instruments)
+    instruments[perpetual("SOL")] = replace(instruments[perpetual("SOL")], funding_interval_minutes=None)
+    desk = SampleDesk(book=replace(book, state=replace(book.state, instruments=instruments)))
+    result = await propose(desk, agent, kind="engine_target")
+    assert "SOL@bybit" not in {target.pair_id for request in desk.proposals for target in request.targets}
+    assert {row.pair: row.why for row in result.skipped}["SOL@bybit"] == "the venue names no funding interval"
+
+
+async def test_one_proposal_changes_at_most_a_days_pace(desk: SampleDesk, agent: Principal) -> None:
+    result = await propose(desk, agent, kind="engine_target")
+    equity = desk.book.guard.figures.total_equity if desk.book.guard.figures is not None else Decimal(0)
+    held = {"SOL@bybit": Decimal(20_000)}
+    turned = sum(abs(t.notional_usd - held.get(t.pair_id, Decimal(0))) for t in desk.proposals[0].targets)
+    assert turned <= equity / 10 + 1
+    assert any("of it today" in row.gate for row in result.changes)
 
 
 async def test_the_engine_leaves_excluded_pairs_and_never_grows_one_in_reduce_only(
