@@ -8,6 +8,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+#: Processor time of one, whoever still waits for it.
+CPU_SECONDS_MAX = 1800
 _NICE_MOST = 19
 _AUTOGROUP = Path("/proc/self/autogroup")
 #: One core: numeric libraries read these when they are first imported.
@@ -20,7 +22,7 @@ ONE_THREAD = {
 }
 
 
-def begin_background(cpu_seconds_max: int) -> None:
+def begin_background(cpu_seconds_max: int = CPU_SECONDS_MAX) -> None:
     """First thing in such a process; it must lead its session, and its stdin be a pipe of the front's.
 
     - Lowest priority. Where Linux groups processes by session, a nice value counts within the session only,

@@ -30,7 +30,7 @@ from tools.backtest_jobs import BacktestFailure, BacktestJob, BacktestRequest, B
 
 logger = logging.getLogger(__name__)
 
-#: Longest that one may take, wall clock; at most so much processor time too.
+#: Longest that one may take, wall clock.
 SECONDS_MAX = 1800
 #: Ended ones whose figures and reports are kept.
 KEPT_MAX = 5

@@ -16,6 +16,8 @@ from tools.spec import Arguments, Hints, Tool
 
 #: Fewer days say nothing; more than this no source has.
 DAYS_MIN, DAYS_MAX = 60, 3_660
+#: Where the bundled history is whole enough for many pairs; the default of `carrydesk backtest`.
+FIRST_DAY = date(2021, 1, 1)
 _FIRST, _LAST = date(2015, 1, 1), date(2099, 12, 31)
 _NONE = "-"
 
@@ -48,10 +50,11 @@ class BacktestArguments(Arguments):
     """Input. Without a handle: start one; with a handle: look at it."""
 
     first: Annotated[
-        Day | None, Field(alias="from", description="First day, UTC; without it the data's first.")
+        Day | None, Field(alias="from", description=f"First day, UTC; without it {FIRST_DAY}.")
     ] = None
     last: Annotated[
-        Day | None, Field(alias="to", description="Last day, UTC; without it the data's last.")
+        Day | None,
+        Field(alias="to", description="It ends at 00:00 UTC of this day; without it with the data."),
     ] = None
     venue: Annotated[
         Literal["binance", "bybit", "okx"] | None, Field(description="Only this venue; without it all.")
@@ -70,7 +73,7 @@ class BacktestArguments(Arguments):
         if self.cancel and self.handle is None:
             raise ValueError("cancel needs the handle")
         if self.first is not None and self.last is not None:
-            days = (self.last - self.first) / timedelta(days=1) + 1
+            days = (self.last - self.first) / timedelta(days=1)
             if not DAYS_MIN <= days <= DAYS_MAX:
                 raise ValueError(f"from and to must span {DAYS_MIN} to {DAYS_MAX} days; they span {days:.0f}")
         return self
@@ -126,8 +129,8 @@ class BacktestResult(Common):
     progress: str = Field(description="Share of the work that is done, 0 to 1.")
     stage: str = Field(description="What it does now.")
     elapsed_s: float
-    period_from: str | None = Field(description="As asked for; null: the data's own.")
-    period_to: str | None
+    period_from: str | None
+    period_to: str | None = Field(description="As asked for; null: the data's end.")
     venue: str | None
     runs: list[RunBlock] = Field(description="The portfolio first, then its baselines.")
     ratios: dict[str, str | None] = Field(description="Sharpe over Sharpe.")
@@ -299,7 +302,7 @@ def backtest_tool(backtests: Backtests) -> Tool[BacktestArguments, Any]:
         snapshot = await desk.read(principal)
         handle = arguments.handle
         if handle is None:
-            request = BacktestRequest(arguments.first, arguments.last, arguments.venue)
+            request = BacktestRequest(arguments.first or FIRST_DAY, arguments.last, arguments.venue)
             handle = (await backtests.start(principal.name, request)).handle
         if arguments.cancel:
             job = await backtests.cancel(handle, principal.name)

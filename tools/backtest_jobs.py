@@ -32,7 +32,7 @@ class BacktestStatus(StrEnum):
 class BacktestRequest:
     """What to run; None: what the bundled data has."""
 
-    #: First and last day, UTC, both included.
+    #: UTC; it ends at the first moment of `last`.
     first: date | None
     last: date | None
     venue: str | None

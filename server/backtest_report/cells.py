@@ -100,8 +100,8 @@ def words(text: str, tone: str = "") -> Cell:
 
 
 def label(name: str) -> str:
-    """A run's or a limit's name for people: `btc_static` is BTC static."""
-    parts = [_ACRONYMS.get(part, part) for part in name.split("_") if part]
+    """A run's or a limit's name for people: `btc_static` is BTC static, `stress:up` is Stress: up."""
+    parts = [_ACRONYMS.get(part, part) for part in name.replace(":", ": ").split("_") if part]
     text = " ".join(parts)
     return text[:1].upper() + text[1:]
 

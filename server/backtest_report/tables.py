@@ -28,8 +28,8 @@ NO_YEAR = "The run has no day in that year."
 NO_STAKING = "The staking yield is not known; none was counted."
 #: Rows of guard actions that the page lists; the counts above them are of all.
 ACTIONS_SHOWN = 400
-#: A change of the Sharpe ratio below this is no difference.
-_SAME = 0.005
+#: A change of the Sharpe ratio below this share of it is no difference.
+_SAME = 0.01
 
 
 def years(result: BacktestResult) -> Table:
@@ -98,8 +98,9 @@ def ablation(result: BacktestResult) -> Table:
         ("Run", "Sharpe", "Change", "The piece", *_RUN_COLUMNS),
         (Row("Everything on", base, strong=True), *rows) if rows else (),
         empty="No ablation was run.",
-        note="A negative change means that the portfolio does worse without the piece. Changes that are "
-        "small beside the interval of the Sharpe ratio may be chance.",
+        note="A negative change means that the portfolio does worse without the piece; under 1 % of the "
+        "Sharpe ratio is called no difference. Changes that are small beside the interval of the Sharpe "
+        "ratio may be chance.",
     )
 
 
@@ -109,8 +110,8 @@ def _piece(run: RunResult, whole: RunResult) -> tuple[Cell, Cell]:
     shown = number(change, signed=True)
     if change is None or shown.reason:
         return shown, shown
-    if abs(change) < _SAME:
-        return shown, words("changes nothing here")
+    if abs(change) < _SAME * abs(base or 0.0):
+        return shown, words("no difference")
     return shown, words("pays", "good") if change < 0 else words("does not pay here", "bad")
 
 

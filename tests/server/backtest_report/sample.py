@@ -79,7 +79,7 @@ def run(name: str, *, days: int = 400, apr: float = 0.12, sharpe: float = 2.1, s
             PairAttribution(SOL, 9_000.0, -300.0, -200.0, -600.0, -80.0, -40.0, None, 0.9),
             PairAttribution(BTC, 1_500.0, 10.0, -50.0, -100.0, -20.0, -10.0, 35.0, 0.4),
         ),
-        binding={"stress": 0.7, "narrative": 0.3},
+        binding={"stress:market +20%": 0.7, "narrative": 0.3},
         equity_by_venue={BINANCE: 70_000.0, OKX: 42_000.0},
     )
 
@@ -109,7 +109,11 @@ def result(days: int = 400) -> BacktestResult:
         single_pair=run("single_pair", days=days, apr=0.10, sharpe=1.2, seed=2),
         btc_static=run("btc_static", days=days, apr=0.08, sharpe=2.4, seed=3),
         equal_weight=run("equal_weight", days=days, apr=0.09, sharpe=1.1, seed=4),
-        ablation=(run("no_band", days=days, sharpe=1.9), run("no_dcc", days=days, sharpe=2.4)),
+        ablation=(
+            run("no_band", days=days, sharpe=1.9),
+            run("no_dcc", days=days, sharpe=2.4),
+            run("no_stability", days=days, sharpe=2.11),
+        ),
         peers=(run("max_sharpe", days=days, sharpe=2.2),),
         sensitivity=(
             Sensitivity("borrow x 0.5", run("portfolio", days=days, sharpe=2.3)),

@@ -127,12 +127,17 @@ def test_each_aim_says_what_was_found_and_whether_it_was_met(page: Page) -> None
 def test_an_ablated_piece_that_does_not_pay_says_so(page: Page) -> None:
     assert page.row("No band")[:3] == ["1.90", "\N{MINUS SIGN}0.20", "pays"]
     assert page.row("No DCC")[:3] == ["2.40", "+0.30", "does not pay here"]
+    assert page.row("No stability")[:3] == ["2.11", "+0.01", "no difference"]
 
 
 def test_what_to_doubt_comes_before_the_charts(source: str, page: Page) -> None:
     assert "Fees are today's, not those of 2021." in page.text
     assert "Coins that were delisted are missing." in page.text
     assert source.index('id="honesty"') < source.index('id="time"')
+
+
+def test_what_bound_the_book_is_named(page: Page) -> None:
+    assert page.row("Stress: market +20%") == ["70.0 %"]
 
 
 def test_what_no_pair_explains_is_said(page: Page) -> None:
