@@ -129,7 +129,9 @@ class SimulateResult(Common):
     find_max: FindMaxBlock | None
     per_pair: list[PairMarginBlock]
     shares: SharesBlock
-    worst_stress: StressBlock | None
+    worst_stress: StressBlock | None = Field(
+        description="Of the standard ones; of your own where those are not shown."
+    )
     stresses: list[StressBlock]
     joint_move: JointMoveBlock
     liquidates_at_ratio: str = Field(
@@ -249,7 +251,7 @@ def _result(
     shown = [row for row in simulation.pairs if full or row.quantity > 0]
     coins = {pair.spec.pair_id: pair.spec.coin for pair in snapshot.pairs}
     return SimulateResult(
-        **head(snapshot, _summary(simulation), _next(simulation)),
+        **head(snapshot, _summary(simulation, stresses), _next(simulation)),
         before=margin_block(simulation.before),
         after=margin_block(simulation.after),
         allowed=simulation.allowed,
@@ -257,7 +259,7 @@ def _result(
         find_max=None if room is None else _find_max(snapshot, room),
         per_pair=[_pair(row, answer.ends.get(coins[row.pair_id])) for row in shown],
         shares=_shares(simulation),
-        worst_stress=stresses[0] if stresses else None,
+        worst_stress=_worst(stresses),
         stresses=told,
         joint_move=joint_move(answer.tilt, simulation),
         liquidates_at_ratio=plain(answer.mode.liquidation_line),
@@ -324,12 +326,20 @@ _ASSUMPTIONS = (
 )
 
 
-def _summary(simulation: Simulation) -> str:
+def _worst(stresses: Sequence[StressBlock]) -> StressBlock | None:
+    """The worst of the standard stresses, or of the caller's own where those are not shown."""
+    standard = [row for row in stresses if not row.own]
+    return next(iter(standard or stresses), None)
+
+
+def _summary(simulation: Simulation, stresses: Sequence[StressBlock]) -> str:
     before, after = simulation.before.health_score, simulation.after.health_score
     text = f"Health {ratio(before, 3)} to {ratio(after, 3)}"
-    worst = simulation.worst_stress
-    if worst is not None:
-        text += f"; worst stress {worst.scenario}: {ratio(worst.figures.health_score, 3)}"
+    worst = _worst(stresses)
+    if worst is not None and not worst.own:
+        text += f"; worst stress {worst.scenario}: {ratio(Decimal(worst.health_score), 3)}"
+    for row in [row for row in stresses if row.own][:_CONCISE_MAX]:
+        text += f"; your {row.scenario}: {ratio(Decimal(row.health_score), 3)}"
     verdict = "allowed" if simulation.allowed else f"refused by {', '.join(simulation.blocked_by[:3])}"
     return f"{text}; {verdict}."
 

@@ -17,12 +17,7 @@ def simulation_text(result: "SimulateResult") -> str:
     parts = [result.summary, _account(result.before, result.after)]
     parts.append(_pairs(result))
     if result.per_pair:
-        ends = [
-            (row.pair, row.liquidation_below_usd or _NONE, row.liquidation_above_usd or _NONE)
-            for row in result.per_pair
-        ]
-        title = f"account liquidates (ECV / MM {result.liquidates_at_ratio}) with this coin at"
-        parts.append(_table((title, "below USD", "above USD"), ends))
+        parts.append(_ends(result))
     if result.stresses:
         stressed = [
             (
@@ -72,6 +67,19 @@ def _pairs(result: "SimulateResult") -> str:
     rows.append(("account", *empty, *_average(result.shares.account)))
     names = ("pair, USD", "one leg", "adds IM", "adds MM", "adds haircut")
     return _table((*names, "avg IM", "avg MM", "avg haircut", "avg loan"), rows)
+
+
+def _ends(result: "SimulateResult") -> str:
+    """Prices of one coin alone at which the account liquidates."""
+    ends = [
+        (row.pair, row.liquidation_below_usd or _NONE, row.liquidation_above_usd or _NONE)
+        for row in result.per_pair
+        if row.liquidation_below_usd or row.liquidation_above_usd
+    ]
+    if not ends:
+        return "No coin's price alone, from a tenth to ten times today's, liquidates the account."
+    title = f"account liquidates (ECV / MM {result.liquidates_at_ratio}) with this coin at"
+    return _table((title, "below USD", "above USD"), ends)
 
 
 def _average(row: "ShareBlock") -> tuple[str, str, str, str]:

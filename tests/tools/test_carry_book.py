@@ -108,7 +108,9 @@ async def test_a_person_can_read_it(core: VenueCore, agent: Principal) -> None:
     assert text.splitlines()[0] == result.summary
     assert result.joint_move.what_hurts in text
     assert f"Haircut delta: {result.joint_move.haircut_delta_usd} USD of ECV lost per +1 %." in text
-    assert "account liquidates (ECV / MM 1) with this coin at" in text
+    found = any(row.liquidation_below_usd or row.liquidation_above_usd for row in result.per_pair)
+    assert ("account liquidates (ECV / MM 1) with this coin at" in text) == found
+    assert ("No coin's price alone" in text) != found
     rows = {line.split("  ")[0]: line for line in text.splitlines()}
     assert result.shares.treasury.adjusted_equity_usd not in rows["no pair's"], "loans, not equity"
     assert rows["account"].split()[-4:] == [

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from portfolio.core.account import Balance, Position
-from portfolio.core.errors import InputError, MissingDataError, UnknownNameError
+from portfolio.core.errors import InputError, MissingDataError, NumberError, UnknownNameError
 from portfolio.core.guard.gap_sample import GapSample
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
@@ -139,6 +139,42 @@ async def test_what_is_no_price_is_missing_data(agent: Principal, price: str) ->
     broken = replace(margin_state(), prices=priced({}, {"SOL": price}))
     with pytest.raises(MissingDataError, match="SOLUSDT"):
         await simulate(book(broken), agent)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("table", "gone", "says"),
+    [
+        ("collateral", Coin("SOL"), "SOL has no collateral table"),
+        ("collateral", USDT, "USDT has no collateral table"),
+        ("positions", perpetual("SOL"), "SOLUSDT has no risk tiers"),
+        ("fees", perpetual("SOL"), "SOLUSDT has no fee rate"),
+        ("borrow", USDT, "USDT has no borrow table"),
+    ],
+)
+async def test_a_table_that_is_missing_is_an_error_that_names_it_and_never_a_default(
+    agent: Principal, table: str, gone: str, says: str
+) -> None:
+    state = margin_state()
+    left = {key: row for key, row in getattr(state.tables, table).items() if key != gone}
+    broken = replace(state, tables=replace(state.tables, **{table: left}))  # type: ignore[arg-type]
+    target = {"pair": "SOL@bybit", "notional_usd": 200_000}
+    with pytest.raises(MissingDataError, match=says) as caught:
+        await simulate(book(broken), agent, targets=[target], find_max="SOL@bybit")
+    assert caught.value.field
+    assert caught.value.next_step
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wallet", ["NaN", "Infinity", "sNaN"])
+async def test_an_amount_that_is_none_is_our_own_error_and_not_the_decimal_modules(
+    agent: Principal, wallet: str
+) -> None:
+    with pytest.raises(NumberError, match="not finite"):
+        await simulate(holding(coin("USDT", wallet)), agent, find_max="SOL@bybit")
+    twice = replace(margin_state(), balances=(coin("USDT", 1), coin("USDT", 1)))
+    with pytest.raises(InputError, match="USDT is there twice"):
+        await simulate(book(twice), agent)
 
 
 @pytest.mark.anyio

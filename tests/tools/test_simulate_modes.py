@@ -100,8 +100,11 @@ async def test_at_the_price_it_names_the_venue_liquidates_and_a_hair_before_it_d
     make, mode = CASES[name]
     book = make()
     assert book.state is not None
-    named = (await simulate(book, agent)).per_pair[0].liquidation_above_usd
+    answer = await simulate(book, agent)
+    named = answer.per_pair[0].liquidation_above_usd
     assert named is not None
+    title = f"account liquidates (ECV / MM {mode.liquidation_line}) with this coin at"
+    assert title in simulation_text(answer)
 
     def ratio_at(price: Decimal) -> Decimal:
         moved = stressed(book.state, Scenario("", {ETH: price / 3000}))  # type: ignore[arg-type]

@@ -131,8 +131,9 @@ async def test_ones_own_scenario_is_always_shown_marked_and_refuses_nothing(agen
     assert (shown["the end"].keeps_lines, shown["mild"].keeps_lines) == (False, True)
     plain = await simulate(agent, targets=target, find_max="BTC@bybit")
     assert plain.find_max == result.find_max
-    assert result.worst_stress is not None
-    assert result.worst_stress.scenario == "the end"
+    assert result.worst_stress == plain.worst_stress
+    assert "your the end: 0" in result.summary
+    assert result.summary.endswith("; allowed.")
 
 
 async def test_hiding_the_standard_stresses_changes_no_verdict(agent: Principal) -> None:
