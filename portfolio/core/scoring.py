@@ -14,7 +14,14 @@ import numpy as np
 from portfolio.core.carry import YEAR_DAYS, Floats
 from portfolio.core.names import PairId
 from portfolio.core.panel import PERIODS_A_DAY, Bools, CarryPanel
-from portfolio.core.regime import age_days, holding_days, paying, persistence, reverting_sum
+from portfolio.core.regime import (
+    HOLDING_TEST_PERIODS,
+    age_days,
+    holding_days,
+    paying,
+    persistence,
+    reverting_sum,
+)
 
 #: Weight and length in days of the three yield windows.
 YIELD_WINDOWS = ((0.5, 1), (0.3, 7), (0.2, 30))
@@ -165,7 +172,7 @@ def score_universe(panel: CarryPanel, facts: Sequence[PairFacts], volatility: Fl
     recent = rate[:, -STATS_DAYS * PERIODS_A_DAY :]
     own = cost - levered
     mean = _slow_mean(panel) - own
-    columns = _risk(recent, annual) | _prospects(panel, recent, mean, own)
+    columns = _risk(recent, annual) | _prospects(panel, rate, mean, own)
     columns |= _maturity(columns["regime_age_days"], aprs, facts)
     columns["leverage_apr"] = levered
     columns["history_days"] = np.sum(panel.covered, axis=1)
@@ -235,13 +242,12 @@ def _prospects(panel: CarryPanel, rate: Floats, mean: Floats, own: Floats) -> di
     """
     per_day = own / YEAR_DAYS
     net = rate - per_day[:, None]
-    known = ~np.isnan(net)
-    pays = paying(net)
-    holding = holding_days(pays, known)
-    persistent = persistence(_daily(panel, rate.shape[1]))
+    holding = holding_days(paying(net, HOLDING_TEST_PERIODS), ~np.isnan(net))
+    recent = net[:, -STATS_DAYS * PERIODS_A_DAY :]
+    persistent = persistence(_daily(panel, recent.shape[1]))
     level = _apr(panel, 1) / YEAR_DAYS - per_day
     return {
-        "regime_age_days": age_days(pays, known),
+        "regime_age_days": age_days(paying(recent), ~np.isnan(recent)),
         "holding_days": holding,
         "half_life_days": np.log(0.5) / np.log(persistent),
         "expected_gain": reverting_sum(level, mean / YEAR_DAYS, persistent, holding),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from portfolio.core.regime import (
+    HOLDING_DAYS_MAX,
     HOLDING_PRIOR_DAYS,
     PERSISTENCE_PRIOR,
     TEST_PERIODS,
@@ -52,6 +53,9 @@ def test_the_running_regime_counts_as_time_survived_and_not_as_an_end() -> None:
     known = np.ones((3, 60), dtype=np.bool_)
     days = holding_days(pays, known)
     assert days[0] == pytest.approx(20 + HOLDING_PRIOR_DAYS)
+    assert holding_days(np.ones((1, 600), dtype=np.bool_), np.ones((1, 600), dtype=np.bool_)) == [
+        HOLDING_DAYS_MAX
+    ]
     assert days[1] == pytest.approx((58 / 3 + HOLDING_PRIOR_DAYS) / 3)
     assert days[2] == pytest.approx(HOLDING_PRIOR_DAYS)
 

@@ -206,7 +206,7 @@ def test_every_part_is_bounded(rates: list[int], basis_bps: float, other: float)
     assert 1 <= row.stability <= 2
     assert row.quality >= 0
     assert 0 < row.steadiness <= 1
-    assert 1 / 3 <= row.holding_days <= 104
+    assert 1 / 3 <= row.holding_days <= 90
     assert np.isfinite(row.sharpe)
     assert np.isfinite(row.expected_gain)
 
