@@ -11,7 +11,7 @@ from portfolio.core.panel import PERIODS_A_DAY, Bools
 
 #: A regime's age is judged by the mean of this many periods: three days.
 TEST_PERIODS = 9
-#: Whether one ended, which tells for how long pairs are held, by this many: 30 days, patient as the exit rule.
+#: Whether one ended, which tells for how long pairs are held, by this many: 30 days, like the patient exit.
 HOLDING_TEST_PERIODS = 90
 #: Regimes of this mean length are assumed before any was seen to end, with the weight of one regime.
 HOLDING_PRIOR_DAYS = 60.0
