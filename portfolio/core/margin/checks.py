@@ -79,10 +79,6 @@ def _not_negative(value: Decimal, field: str) -> None:
 
 
 def _unique(names: Sequence[Hashable], field: str) -> None:
-    if len(set(names)) == len(names):
-        return
-    seen: set[Hashable] = set()
-    for name in names:
-        if name in seen:
-            raise InputError(f"{field}: {name} is there twice.", field=f"{field}.{name}", next_step=_NEXT)
-        seen.add(name)
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
+        raise InputError(f"{field}: {twice} is there twice.", field=f"{field}.{twice}", next_step=_NEXT)
