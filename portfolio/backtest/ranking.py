@@ -11,15 +11,15 @@ import numpy as np
 from portfolio.backtest.account import AccountModel
 from portfolio.backtest.costs import book_of, round_trip_bps
 from portfolio.backtest.market import VenueMarket
+from portfolio.backtest.risk_walk import RiskWalk
 from portfolio.core.allocation import AllocationPolicy
 from portfolio.core.candidates import BORROWED_SHARE, CandidateInput, margin_share
 from portfolio.core.carry import Floats
 from portfolio.core.decimals import ZERO
-from portfolio.core.forecast import RiskForecast, forecast_risk
+from portfolio.core.forecast import RiskForecast
 from portfolio.core.limits import RiskLimits
-from portfolio.core.panel import carry_panel
 from portfolio.core.scoring import PairFacts
-from portfolio.core.selection import WINDOW_DAYS, Candidate, Selection, Universe, UniverseSelector
+from portfolio.core.selection import Candidate, Selection, Universe, UniverseSelector
 
 _MINUTES_A_DAY = 24 * 60
 _BPS = 10_000.0
@@ -44,7 +44,7 @@ class Ranker:
         self._uses = _narrative_uses(model)
         self._narratives = [pair.narrative for pair in model.pairs]
         self._intervals = [_intervals(row.spans_days) for row in market.series]
-        self._risk: dict[int, RiskForecast] = {}
+        self._walk = RiskWalk(market)
         self._universes: dict[int, Universe] = {}
         self._selections: dict[tuple[int, bytes, float, Variant], Selection] = {}
         self._selectors: dict[Variant, UniverseSelector] = {}
@@ -85,12 +85,7 @@ class Ranker:
 
     def risk(self, step: int) -> RiskForecast:
         """Forecast of the next day's returns of all pairs."""
-        found = self._risk.get(step)
-        if found is None:
-            now = int(self._market.times_ns[step])
-            panel = carry_panel(self._market.series, now, WINDOW_DAYS)
-            found = self._risk[step] = forecast_risk(panel.daily_returns(), method="ewma")
-        return found
+        return self._walk.at(int(self._market.times_ns[step]))
 
     def _candidate(self, step: int, column: int) -> Candidate:
         market = self._market

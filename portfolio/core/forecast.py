@@ -104,12 +104,18 @@ def advance(state: RiskState, row: Floats) -> RiskState:
     return RiskState(state.moments.advance(row), garch, dcc, state.reason)
 
 
-def forecast(state: RiskState) -> RiskForecast:
-    """The next observation's risk, from what the state has seen."""
+def forecast(state: RiskState, *, horizon: float = 1.0) -> RiskForecast:
+    """The next observation's risk, from what the state has seen.
+
+    With a `horizon` (observations, >= 1) volatility is the root of the mean variance expected over so many of
+    them: what is held for weeks is weighed by the weeks' risk, and not traded for a day's. By EWMA that is
+    the next one's. The correlation is the next one's.
+    """
     variances = state.moments.variances()
     reasons: tuple[str | None, ...] = (ASKED_FOR,) * len(variances)
     if state.garch is not None:
-        variances = np.where(np.isnan(state.garch.variance), variances, state.garch.variance)
+        expected = state.garch.mean_variance(horizon)
+        variances = np.where(np.isnan(expected), variances, expected)
         reasons = state.garch.reasons
     volatility = np.sqrt(variances)
     if state.dcc is None:
@@ -117,6 +123,6 @@ def forecast(state: RiskState) -> RiskForecast:
     return RiskForecast(volatility, state.dcc.correlation(), "dcc-garch", None, reasons)
 
 
-def forecast_risk(history: Floats, *, method: Method = "dcc-garch") -> RiskForecast:
+def forecast_risk(history: Floats, *, method: Method = "dcc-garch", horizon: float = 1.0) -> RiskForecast:
     """`forecast(refit(history))`: for callers that keep no state."""
-    return forecast(refit(history, method=method))
+    return forecast(refit(history, method=method), horizon=horizon)

@@ -63,6 +63,16 @@ class Garch:
         """A next observation, less its mean, over its volatility; shape (n,), NaN where either is unknown."""
         return np.asarray((row - self.mu) / np.sqrt(self.variance), dtype=np.float64)
 
+    def mean_variance(self, horizon: float) -> Floats:
+        """Expected variance of the next observations, on average over `horizon` (>= 1) of them; shape (n,).
+
+        It decays from the next one's to the long-run variance omega / (1 - alpha - beta).
+        """
+        persistence = self.alpha + self.beta
+        long_run = self.omega / (1.0 - persistence)
+        share = (1.0 - persistence**horizon) / (horizon * (1.0 - persistence))
+        return np.asarray(long_run + (self.variance - long_run) * share, dtype=np.float64)
+
     def advance(self, row: Floats) -> "Garch":
         """After one more observation of shape (n,); NaN leaves a series as it was."""
         moved = self.omega + self.alpha * (row - self.mu) ** 2 + self.beta * self.variance

@@ -171,3 +171,22 @@ def test_what_is_not_a_table_of_finite_returns_is_refused() -> None:
     for row in (np.zeros(3), np.array([0.0, np.inf])):
         with pytest.raises(InputError):
             advance(state, row)
+
+
+def test_over_a_horizon_volatility_returns_from_the_next_days_to_the_long_run() -> None:
+    rows = thirty_pairs()
+    state = refit(rows)
+    assert state.garch is not None
+    near, far = forecast(state).volatility, forecast(state, horizon=1e12).volatility
+    long_run = np.sqrt(state.garch.omega / (1 - state.garch.alpha - state.garch.beta))
+    fitted = ~np.isnan(state.garch.omega)
+    assert np.allclose(far[fitted], long_run[fitted], rtol=1e-2)
+    month = forecast(state, horizon=30.0).volatility
+    between = np.sort(np.stack((near, long_run))[:, fitted], axis=0)
+    assert np.all((month[fitted] >= between[0] * (1 - 1e-9)) & (month[fitted] <= between[1] * (1 + 1e-9)))
+    variance = state.garch.variance
+    total = np.zeros_like(variance)
+    for _ in range(30):
+        total += variance
+        variance = state.garch.omega + (state.garch.alpha + state.garch.beta) * variance
+    assert np.allclose(month[fitted] ** 2, total[fitted] / 30)
