@@ -65,17 +65,19 @@ def carry_panel(series: Sequence[CarrySeries], now_ns: int, days: int) -> CarryP
     Each series may be longer at both ends: what is later than `now_ns` is not looked at.
     """
     count, periods = len(series), int(days * PERIODS_A_DAY)
-    past = [row.between(now_ns - periods * PERIOD_NS, now_ns) for row in series]
-    if not past:
+    if not series:
         empty = np.zeros((0, periods))
         return CarryPanel(now_ns, empty, empty, empty, np.zeros(0, dtype=np.int64))
-    lengths = np.array([len(row.times_ns) for row in past])
-    times = np.concatenate([row.times_ns for row in past])
+    edges = np.array((now_ns - periods * PERIOD_NS, now_ns))
+    inside = [slice(*row.times_ns.searchsorted(edges, side="right").tolist()) for row in series]
+    lengths = np.array([part.stop - part.start for part in inside])
+    times = np.concatenate([row.times_ns[part] for row, part in zip(series, inside, strict=True)])
     column = periods - 1 - (now_ns - times) // PERIOD_NS
     cell = np.repeat(np.arange(count) * periods, lengths) + column
-    spans = np.concatenate([row.spans_days for row in past])
-    carry = np.where(spans > 0, np.concatenate([row.carry for row in past]), 0.0)
-    returns = np.concatenate([row.returns for row in past])
+    spans = np.concatenate([row.spans_days[part] for row, part in zip(series, inside, strict=True)])
+    carry = np.concatenate([row.carry[part] for row, part in zip(series, inside, strict=True)])
+    carry *= spans > 0
+    returns = np.concatenate([row.returns[part] for row, part in zip(series, inside, strict=True)])
     size, shape = count * periods, (count, periods)
     seen = np.bincount(cell, minlength=size)
     moved = np.where(seen > 0, _sums(cell, returns, size), np.nan)
@@ -84,9 +86,15 @@ def carry_panel(series: Sequence[CarrySeries], now_ns: int, days: int) -> CarryP
         carry=_sums(cell, carry, size).reshape(shape),
         covered=_sums(cell, spans, size).reshape(shape),
         returns=moved.reshape(shape),
-        last_ns=np.array([row.times_ns[-1] if len(row.times_ns) else 0 for row in past], dtype=np.int64),
+        last_ns=_last(times, lengths),
     )
 
 
 def _sums(cell: Ints, values: Floats, size: int) -> Floats:
     return np.bincount(cell, values, size).astype(np.float64, copy=False)
+
+
+def _last(times: Ints, lengths: Ints) -> Ints:
+    """The last of each run of times; 0 for an empty run."""
+    ends = np.cumsum(lengths)
+    return np.where(lengths > 0, np.append(times, 0)[np.maximum(ends - 1, 0)], 0)

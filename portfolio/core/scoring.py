@@ -5,6 +5,7 @@ reported. A part of Maturity whose input is unknown is None and left out of its 
 yield windows has no score at all.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,7 +148,7 @@ _OPEN = [_FIELDS.index(name) for name in ("basis_factor", "predicted_factor", "o
 
 def _row(pair_id: PairId, values: list[Any]) -> PairScore:
     for place in _OPEN:
-        if np.isnan(values[place]):
+        if math.isnan(values[place]):
             values[place] = None
     return PairScore(pair_id, *values)
 
