@@ -143,8 +143,12 @@ class BacktestJobs:
         return record
 
     def _forget(self) -> None:
+        """Drop what is older than the last few, reports of earlier fronts included."""
         for handle in list(self._records)[: -KEPT_MAX - 1]:
-            self._records.pop(handle).report.unlink(missing_ok=True)
+            del self._records[handle]
+        reports = sorted(self._folder.glob("bt*.html"), key=lambda path: path.stat().st_mtime_ns)
+        for report in reports[:-KEPT_MAX]:
+            report.unlink(missing_ok=True)
 
     def _view(self, record: _Record) -> BacktestJob:
         ended = self._monotonic_ns() if record.ended_ns is None else record.ended_ns

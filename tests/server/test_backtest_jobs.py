@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ import anyio.lowlevel
 import pytest
 from mcp import Client
 from mcp_types import TextContent
+from typer.testing import CliRunner
 
+from portfolio.core.errors import UnknownNameError
 from portfolio.service import Principal
+from server.backtest_child import backtest_child
 from server.backtest_jobs import KEPT_MAX, BacktestJobs, child_command
+from server.cli import app
 from server.process import identify
 from tests.server.front_client import LITTLE, MODERN, agent_door, in_memory, little_jobs, refusal_of, wire
 from tests.tools.sample_desk import ALL_SCOPES, SampleDesk
+from tools.backtest_answer import read_answer
 from tools.backtest_jobs import BacktestRequest, BacktestStatus
 
 pytestmark = pytest.mark.anyio
@@ -199,12 +205,18 @@ async def test_one_that_takes_too_long_is_ended() -> None:
 
 async def test_only_the_last_few_are_remembered_and_their_reports_kept() -> None:
     async with little_jobs("answers") as jobs:
+        jobs._folder.mkdir()
+        earlier = anyio.Path(jobs._folder / "bt0123456789ab.html")
+        await earlier.write_text("of a front before this one")
         found = []
         for _ in range(KEPT_MAX + 2):
             job = await jobs.start("agent", BacktestRequest(None, None, None))
             found.append(await jobs.look(job.handle, 30))
-        reports = [await anyio.Path(str(job.report)).exists() for job in found]
-        assert reports == [False] + [True] * (KEPT_MAX + 1)
+        kept = [await anyio.Path(str(job.report)).exists() for job in found]
+        assert kept == [False] + [True] * (KEPT_MAX + 1)
+        assert not await earlier.exists()
+        with pytest.raises(UnknownNameError):
+            await jobs.look(found[0].handle)
 
 
 async def test_the_front_answers_others_while_one_runs_and_its_end_kills_the_child(tmp_path: Path) -> None:
@@ -287,3 +299,34 @@ def test_the_childs_command_names_what_was_asked_and_nothing_else() -> None:
     command = child_command(BacktestRequest(None, None, "okx"), Path("/r.html"))
     assert command[-5:] == ["run-backtest", "--venue", "okx", "--report", "/r.html"]
     assert os.path.basename(command[0]).startswith("python")
+
+
+def test_the_childs_command_is_one_of_ours_with_all_its_options() -> None:
+    day = date(2024, 1, 1)
+    command = child_command(BacktestRequest(day, day, "okx"), Path("/r.html"))
+    shown = CliRunner().invoke(app, [*command[command.index("run-backtest") :], "--help"])
+    assert shown.exit_code == 0, shown.output
+
+
+def test_the_child_runs_the_code_of_the_command_and_says_its_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "r.html"
+    assert backtest_child("okx", "2024-01-01", "2024-01-21", report) == 0
+    out, err = capsys.readouterr()
+    answer = read_answer(json.loads(out.splitlines()[-1]))
+    assert answer.portfolio.liquidations == 0
+    assert "band_off" in answer.ablation
+    shares = [json.loads(line)["progress"] for line in err.splitlines()]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert report.read_text().startswith("<!doctype html>")
+
+
+def test_a_period_without_history_is_a_refusal_with_its_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backtest_child("okx", "2019-01-01", "2019-12-31", tmp_path / "r.html") == 1
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    assert (error["code"], error["field"]) == ("bad_input", "from")
+    assert not (tmp_path / "r.html").exists()
