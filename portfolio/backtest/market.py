@@ -18,6 +18,8 @@ BORROW_FLOOR_APR = 0.06
 BORROW_FUNDING_SHARE = 0.7
 _BORROW_WINDOW = 90
 _HOURS_A_YEAR = 24 * YEAR_DAYS
+#: In a hole of the archive funding is not known, and no more interest than this is counted against it.
+HOLE_HOURS = 24.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +30,7 @@ class VenueMarket:
     pair_ids: tuple[PairId, ...]
     coins: tuple[Coin, ...]
     series: tuple[CarrySeries, ...]
-    #: (T,), strictly ascending, and hours since the step before (0 at the first).
+    #: (T,), strictly ascending, and hours since the step before (0 at the first, at most HOLE_HOURS).
     times_ns: Ints
     hours: Floats
     #: (T, n): the pair has prices now: between its first and its last settlement. Prices of others are 1.
@@ -103,7 +105,7 @@ def venue_market(
         coins=tuple(row.coin for row in rows),
         series=tuple(row.series() for row in rows),
         times_ns=times,
-        hours=np.diff(times, prepend=times[0]) / HOUR_NS,
+        hours=np.minimum(np.diff(times, prepend=times[0]) / HOUR_NS, HOLE_HOURS),
         alive=alive,
         settles=settles,
         spot=spot,

@@ -10,6 +10,7 @@ from portfolio.backtest.history import History
 from portfolio.backtest.market import VenueMarket
 from portfolio.backtest.result import DataNotice
 from portfolio.core.carry import DAY_NS
+from portfolio.core.sizing import LEVER_ON_APR
 
 
 def assumptions() -> dict[str, str]:
@@ -43,8 +44,8 @@ def assumptions() -> dict[str, str]:
             f"{LEVEL:.0%} by {RESAMPLES} stationary bootstrap resamples with blocks of {BLOCK_DAYS:g} days."
         ),
         "utilisation_paying": (
-            "Over the account hours in which the book's carry exceeds the borrow rate by what a round trip "
-            "costs, 2 % a year."
+            f"Over the account hours in which the book's expected carry exceeds the borrow rate by "
+            f"{LEVER_ON_APR:.0%} a year, 2.5 round trips over three months."
         ),
     }
 

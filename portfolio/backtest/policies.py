@@ -32,10 +32,8 @@ from portfolio.core.sizing import (
     size_book,
 )
 
-#: A size is searched anew at the first trade after so long; until then one that still fits stands.
+#: A size that margin bound is searched anew after so long; until then one that still fits stands.
 _SIZED_AGAIN_NS = 7 * DAY_NS
-#: A book that margin did not bind may grow by this much on the expectation of the last size.
-_GROWS = Decimal("1.1")
 #: What bounds a size beside margin: `ceiling_of` knows these.
 _NOT_MARGIN = frozenset({"borrow_cost", "volatility", "no_pairs", "equity"})
 #: USD of one leg below which a change is not worth an order.
@@ -101,11 +99,11 @@ class CarryPolicy:
         weights = self._weights(selection, held)
         carry, borrow = book_carry(selection, weights), float(self._market.borrow_apr[moment.step])
         paying = bool(weights) and pays_for_leverage(carry, borrow, levered=False)
-        over = self._over_lines(moment)
+        stale = moment.time_ns - self._sized_ns > _SIZED_AGAIN_NS
+        fresh = (stale and self._margin_binds) or self._over_lines(moment)
         total = self._expected(moment, selection, weights, carry, borrow)
-        if not over and not self._traded(moment, self._book(moment, selection, weights, total), held):
+        if not fresh and not self._traded(moment, self._book(moment, selection, weights, total), held):
             return Decision(paying=paying)
-        fresh = over or moment.time_ns - self._sized_ns > _SIZED_AGAIN_NS
         size = self._size(moment, selection, weights, carry, borrow, None if fresh else total)
         self._remember(moment, size)
         return Decision(self._traded(moment, size.targets_usd, held), paying, size.binding)
@@ -145,10 +143,9 @@ class CarryPolicy:
         given = self._input(moment, equity, carry, borrow, book_volatility(selection, weights))
         levered = pays_for_leverage(carry, borrow, levered=self._levered)
         ceiling, _ = ceiling_of(given, levered=levered)
-        most = self._sized_multiple * equity
-        if not self._margin_binds and levered == self._levered:
-            most *= _GROWS
-        return max(ZERO, min(ceiling, most))
+        if self._margin_binds:
+            ceiling = min(ceiling, self._sized_multiple * equity)
+        return max(ZERO, ceiling)
 
     def _book(
         self, moment: Moment, selection: Selection, weights: Mapping[PairId, float], total: Decimal

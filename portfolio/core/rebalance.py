@@ -20,7 +20,7 @@ class Pacing:
     """When a difference is worth trading, beside the pair band. Found by walk-forward on 2021-25."""
 
     #: The book's total is left alone between these multiples of its target: shrinking can wait longest.
-    size_low: Decimal = Decimal("0.95")
+    size_low: Decimal = Decimal("0.90")
     size_high: Decimal = Decimal("1.15")
     #: Corrections that sum up to less than this share of the book wait for more of them.
     least_turn: Decimal = Decimal("0.10")
