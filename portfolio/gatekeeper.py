@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from portfolio.core.errors import MissingDataError
+from portfolio.core.errors import InputError, MissingDataError
 from portfolio.core.gates import GateFacts, Verdict, entry_gate, exit_gate, settlement_wait
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import RiskLimits
@@ -104,16 +104,24 @@ class Gatekeeper:
         )
 
     async def _margin(self, pair: PairSpec, lead_after: Decimal) -> str | None:
-        """Why the account with the slice on both legs would be refused; None: it would not."""
+        """Why the account with the slice on both legs would be refused; None: it would not.
+
+        Raises:
+            MissingDataError: a table, a fee or a price that the simulation needs is missing.
+        """
         try:
             state = self._view.margin_state()
             legs = {pair_id: self._view.legs(pair_id) for pair_id in self._view.pairs}
         except MissingDataError as error:
             return error.message
         targets = {pair.pair_id: lead_after}
-        simulation = await self._offload.run(
-            lambda: self._sim.simulate(
-                state, self._view.pairs, legs, targets, limits=self._limits, lines=Lines.ENTRY
+        try:
+            simulation = await self._offload.run(
+                lambda: self._sim.simulate(
+                    state, self._view.pairs, legs, targets, limits=self._limits, lines=Lines.ENTRY
+                )
             )
-        )
+        except InputError as error:
+            # What the venue reports no account can be: nobody can say that the slice fits.
+            return f"the account cannot be valued: {error.message}"
         return None if simulation.allowed else ", ".join(simulation.blocked_by)

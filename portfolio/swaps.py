@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.errors import InputError, MissingDataError
 from portfolio.core.margin.results import Simulation
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import PairId
@@ -64,7 +65,7 @@ async def fund_entries(
     restart in the middle computes the same shares again.
 
     Raises:
-        MissingDataError: an input of the simulation is missing.
+        MissingDataError: an input of the simulation is missing or cannot be.
     """
     planned = tuple(moves)
     if len({move.course.entering for move in planned}) < 2:
@@ -73,8 +74,11 @@ async def fund_entries(
     legs = {pair_id: view.legs(pair_id) for pair_id in view.pairs}
     start = {move.pair_id: move.course.from_quantity for move in planned}
     end = {move.pair_id: move.course.to_quantity for move in planned}
-    before = await offload.run(lambda: sim.simulate(state, view.pairs, legs, start, stresses=()))
-    after = await offload.run(lambda: sim.simulate(state, view.pairs, legs, end, stresses=()))
+    try:
+        before = await offload.run(lambda: sim.simulate(state, view.pairs, legs, start, stresses=()))
+        after = await offload.run(lambda: sim.simulate(state, view.pairs, legs, end, stresses=()))
+    except InputError as error:
+        raise MissingDataError(f"The account cannot be valued: {error.message}", field=error.field) from error
     was, will = _margins(before), _margins(after)
 
     def change(move: PairMove) -> MoveMargin:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from portfolio.core.drift import World, drifted
 from portfolio.core.entries import IntentMoved
-from portfolio.core.errors import ConflictError, MissingDataError
+from portfolio.core.errors import ConflictError, InputError, MissingDataError
 from portfolio.core.increments import naked_tolerance
 from portfolio.core.intents import Intent, IntentStatus, Target
 from portfolio.core.limits import RiskLimits
@@ -66,7 +66,7 @@ class WaitingRoom:
         """Why the world is no longer the one that the intent was written for; None: it is.
 
         Raises:
-            MissingDataError: an input is missing or too old to say.
+            MissingDataError: an input is missing, too old, or cannot be.
         """
         view = self._view
         legs_traded = tuple(
@@ -80,9 +80,14 @@ class WaitingRoom:
         state = view.margin_state()
         legs = {pair_id: view.legs(pair_id) for pair_id in view.pairs}
         targets = {target.pair_id: target.to_quantity for target in intent.targets}
-        simulation = await self._offload.run(
-            lambda: self._sim.simulate(state, view.pairs, legs, targets, stresses=())
-        )
+        try:
+            simulation = await self._offload.run(
+                lambda: self._sim.simulate(state, view.pairs, legs, targets, stresses=())
+            )
+        except InputError as error:
+            raise MissingDataError(
+                f"The account cannot be valued: {error.message}", field=error.field
+            ) from error
         world = World(
             fingerprint=self._fingerprint(state),
             prices={leg: view.reference_price(leg) for leg in legs_traded},

@@ -195,6 +195,25 @@ async def test_an_intent_that_cannot_be_judged_for_want_of_data_waits_until_its_
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_account_that_cannot_be_stops_no_desk_and_starts_no_entry(*, begun: bool) -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        await trader.hold("SOL", "9")
+        intent = trader.propose(trader.intent(("SOL", "9", "0"), ("ETH", "0", "1"), intent_id="i2"))
+        approval = trader.rig.sign(intent, seconds=20)
+        waits = trader.propose(trader.intent(("XRP", "0", "1000"), intent_id="i3"))
+        trader.rig.journal.append([IntentApproved(intent.intent_id, approval)], trader.rig.clocks.wire_ns())
+        if begun:
+            await trader.rig.send(trader.rig.entry("ETH", "0.1", intent="i2"))
+        trader.rig.exchange.placed.clear()
+        trader.lie()
+        assert await until_final(trader, intent) is IntentStatus.STOPPED
+        assert ("approval expired" if begun else "The account cannot be valued") in trader.note(intent)
+        assert trader.status(waits) is IntentStatus.PROPOSED
+        assert trader.sent(intent, OrderClass.ENTRY) == [] or begun
+
+
+@pytest.mark.anyio
 async def test_an_intent_that_waits_for_data_can_be_cancelled() -> None:
     async with trading(mode=MoveMode.URGENT) as trader:
         intent = trader.approve(("SOL", "9", "0"), ("ETH", "0", "1"))

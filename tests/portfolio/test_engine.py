@@ -392,3 +392,27 @@ async def test_an_entry_that_would_breach_a_limit_is_not_even_sent() -> None:
         assert result.end is MoveEnd.STOPPED
         assert "margin" in result.reason
         assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+async def test_an_account_that_cannot_be_takes_no_entry() -> None:
+    async with trading() as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        trader.lie()
+        result = await move(trader, intent)
+        assert result.end is MoveEnd.STOPPED
+        assert "the account cannot be valued: balances.BNB.locked: -1 is negative" in result.reason
+        assert trader.rig.exchange.placed == []
+
+
+@pytest.mark.anyio
+async def test_an_account_that_becomes_one_that_cannot_be_midway_ends_the_move_hedged() -> None:
+    async with trading(limits=SMALL_SLICES) as trader:
+        intent = trader.approve(("SOL", "0", "10"))
+        on_lead(trader, 2, trader.lie)
+        result = await move(trader, intent)
+        assert result.end is MoveEnd.STOPPED
+        assert "cannot be valued" in result.reason
+        held, short = trader.sides("SOL")
+        assert 0 < -short < 10
+        assert abs(held + short) < DUST

@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from exchanges.paper.commands import Transfer
 from portfolio.controller import PortfolioController
+from portfolio.core.account import AccountSnapshot, Balance
 from portfolio.core.digest import sealed
 from portfolio.core.drift import account_fingerprint
 from portfolio.core.entries import IntentApproved, IntentMoved, IntentProposed, RepaymentMoved
+from portfolio.core.events import BalanceUpdate
 from portfolio.core.increments import Increments
 from portfolio.core.intents import Intent, IntentStatus, LegBound, Target
 from portfolio.core.limits import RiskLimits
@@ -170,6 +172,20 @@ class Trader:
     def deposit(self, coin: str, quantity: str) -> None:
         """Somebody pays in."""
         self.rig.exchange.command(Transfer(Coin(coin), Decimal(quantity)))
+
+    def lie(self) -> None:
+        """From now on the venue reports a balance that no account can have."""
+        view, nothing = self.rig.view, Decimal(0)
+        row = Balance(Coin("BNB"), nothing, nothing, nothing, locked=Decimal(-1))
+        read = self.rig.exchange.read_account
+
+        async def read_lies() -> AccountSnapshot:
+            truth = await read()
+            return replace(truth, balances=(*(one for one in truth.balances if one.coin != "BNB"), row))
+
+        self.rig.exchange.read_account = read_lies
+        later = view.account_snapshot().event_market_ns + 1
+        view.apply(BalanceUpdate((row,), None, later, self.rig.clocks.wire_ns()))
 
     def repaid(self) -> int:
         """How many repayments the venue carried out."""
