@@ -141,9 +141,8 @@ class BookScreen:
         """Loans that the venue would refuse; only where debt grows."""
         found = self._account.rule(rows, self._account.tables)
         grows = np.maximum(0.0, -rows.cash) > max(0.0, -self._account.cash)
-        line = 1.0 - 1.0 / self._account.tables.borrow_leverage
         quota = found.borrowed > self._account.tables.borrow_max
-        rate = ~(found.totals.usage < line)
+        rate = ~(found.totals.usage < found.borrow_line)
         return [
             ("borrow_quota" if over else "borrow_rate") if more and (over or high) else None
             for more, over, high in zip(grows, quota, rate, strict=True)

@@ -168,6 +168,11 @@ def require_borrow_leverage(policy: LeveragePolicy) -> None:
         )
 
 
+def borrow_line(policy: LeveragePolicy) -> Decimal:
+    """IM rate from which on the venue lends no more: (L - 1) / L (help centre, "Borrowing")."""
+    return ONE - ONE / policy.borrow
+
+
 def coin_value(
     state: MarginState,
     coin: Coin,

@@ -84,6 +84,8 @@ class CarryFigures:
     haircut: Floats
     #: Quote coins that need borrow margin, and those on which interest runs.
     borrowed: Floats
+    #: IM / ECV from which on the venue lends no more.
+    borrow_line: float
 
     @property
     def consumed(self) -> Floats:
@@ -120,6 +122,7 @@ def _bybit(rows: CarryRows, tables: CarryTables) -> CarryFigures:
         initial + borrowed * rate,
         maintenance + borrowed * tables.borrow_maintenance[owed],
         borrowed,
+        borrow_line=1.0 - 1.0 / tables.borrow_leverage,
     )
 
 
@@ -168,7 +171,12 @@ def _okx(rows: CarryRows, tables: CarryTables) -> CarryFigures:
 
 
 def _account(
-    rows: CarryRows, tables: CarryTables, initial: Floats, maintenance: Floats, borrowed: Floats
+    rows: CarryRows,
+    tables: CarryTables,
+    initial: Floats,
+    maintenance: Floats,
+    borrowed: Floats,
+    borrow_line: float = 1.0,
 ) -> CarryFigures:
     """Equity and collateral, the same for every account mode."""
     quote = rows.cash + rows.unrealised_pnl
@@ -177,7 +185,8 @@ def _account(
     quote_counted = tables.quote_counted(quote, rows.ratio_shift)
     equity = quote + worth.sum(axis=1)
     adjusted = quote_counted + counted.sum(axis=1)
-    return CarryFigures(BatchFigures(equity, adjusted, initial, maintenance), equity - adjusted, borrowed)
+    figures = BatchFigures(equity, adjusted, initial, maintenance)
+    return CarryFigures(figures, equity - adjusted, borrowed, borrow_line)
 
 
 _RULES: Sequence[tuple[MarginRule, ArrayRule]] = (

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from portfolio.core.account import MarginFigures
-from portfolio.core.decimals import ONE, ZERO
+from portfolio.core.decimals import ZERO
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.lookups import instrument_of, mark_of
 from portfolio.core.margin.results import Breach, Lines
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario
-from portfolio.core.margin.tiers import borrow_table, position_tiers
+from portfolio.core.margin.tiers import borrow_table, largest_value
 from portfolio.core.margin.valuation import Valuation
 from portfolio.core.names import Coin, InstrumentId
 
@@ -55,7 +55,7 @@ def stress_breaches(
 
 
 def tier_breaches(state: MarginState) -> Iterator[Breach]:
-    """Symbols whose position and opening orders lie beyond their last risk tier, in quote."""
+    """Symbols whose position and opening orders are beyond the venue's largest, in quote."""
     quantities: dict[InstrumentId, Decimal] = {
         row.instrument_id: abs(row.quantity) for row in state.positions
     }
@@ -66,8 +66,8 @@ def tier_breaches(state: MarginState) -> Iterator[Breach]:
         ):
             quantities[order.instrument_id] = quantities.get(order.instrument_id, ZERO) + order.quantity
     for instrument_id, quantity in quantities.items():
-        value = quantity * mark_of(state, instrument_id)
-        bound = position_tiers(state.tables, instrument_id)[-1].notional_to
+        mark = mark_of(state, instrument_id)
+        value, bound = quantity * mark, largest_value(state.tables, instrument_id, mark)
         if value > bound:
             yield Breach(f"position_tier:{instrument_id}", value, bound)
 
@@ -77,11 +77,12 @@ def borrow_breaches(
     after: MarginState,
     valuation: Valuation,
     deltas: Mapping[InstrumentId, Decimal],
+    line: Decimal,
 ) -> Iterator[Breach]:
     """Loans that the venue would refuse; only coins whose spot debt grows are looked at.
 
     A coin or an instrument for which nothing is lent, the quota, the last borrow tier, and no new loan once
-    the IM rate reaches (L - 1) / L (Bybit help centre, "Borrowing").
+    IM / ECV reaches the account mode's `line`.
     """
     owed = {row.coin: row.spot_borrow for row in before.balances}
     grown = {row.coin for row in after.balances if row.spot_borrow > owed.get(row.coin, ZERO)}
@@ -92,7 +93,6 @@ def borrow_breaches(
         if not _lent(after, coin, deltas) or (bound is not None and borrowed > bound):
             yield Breach(f"borrow_quota:{coin}", borrowed, bound)
     usage = valuation.figures.margin_usage
-    line = ONE - ONE / after.policy.borrow
     if grown and (usage is None or usage >= line):
         yield Breach("borrow_rate", usage, line)
 

@@ -5,6 +5,12 @@ Whoever values an account takes its mode and names no venue. Where a venue draws
 - Bybit UTA: 1, an MM rate of 100 % (help centre, "Liquidation process (UTA)").
 - Binance Portfolio Margin: 1.05, the uniMMR of forced liquidation (FAQ "uniMMR", see `binance_status`).
 - OKX, both modes: 1, a margin ratio of 100 % over MM and liquidation fees, which our MM has in it.
+
+From which IM / ECV on it lends no more:
+
+- Bybit UTA: (L - 1) / L of the borrow leverage L (help centre, "Borrowing").
+- Binance and OKX: 1. They check loans and orders against initial margin alone (Binance errors -2019 and
+  51006, OKX error 51008 with subcode 1009).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +30,7 @@ from portfolio.core.margin.incremental import IncrementalRule
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.valuation import MarginRule
 from portfolio.core.names import Venue
+from portfolio.core.risk import LeveragePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class AccountMode:
     rule: MarginRule
     #: ECV / MM at and below which the venue liquidates.
     liquidation_line: Decimal
+    #: IM / ECV from which on the venue lends no more, at the account's leverage policy.
+    borrow_line: Callable[[LeveragePolicy], Decimal]
     #: What the venue's pages leave open and is taken instead; shown with every what-if.
     assumptions: tuple[str, ...]
     #: The rule for many scenarios at once; None: the exact rule answers one by one.
@@ -43,10 +52,16 @@ class AccountMode:
     live: IncrementalRule | None = None
 
 
+def _margin_used_up(_: LeveragePolicy) -> Decimal:
+    """Lends as long as initial margin is left."""
+    return ONE
+
+
 BYBIT_UTA = AccountMode(
     name="bybit_uta",
     rule=bybit_uta.value,
     liquidation_line=ONE,
+    borrow_line=bybit_uta.borrow_line,
     assumptions=bybit_uta.ASSUMPTIONS,
     compiled=BybitBatch,
     live=BybitLive(),
@@ -55,6 +70,7 @@ BINANCE_PM = AccountMode(
     name="binance_pm",
     rule=binance_pm.value,
     liquidation_line=LIQUIDATION_AT,
+    borrow_line=_margin_used_up,
     assumptions=binance_pm.ASSUMPTIONS,
     live=BinanceLive(),
 )
@@ -62,12 +78,14 @@ OKX_MULTI_CURRENCY = AccountMode(
     name="okx_multi_currency",
     rule=okx_multi_currency.value,
     liquidation_line=ONE,
+    borrow_line=_margin_used_up,
     assumptions=okx_multi_currency.ASSUMPTIONS,
 )
 OKX_PORTFOLIO_MARGIN = AccountMode(
     name="okx_portfolio_margin",
     rule=okx_portfolio_margin.value,
     liquidation_line=ONE,
+    borrow_line=_margin_used_up,
     assumptions=okx_portfolio_margin.ASSUMPTIONS,
 )
 

@@ -48,7 +48,7 @@ from portfolio.core.margin.shares import average_shares
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, exposed_coins, owed_coins, standard_scenarios, stressed
 from portfolio.core.margin.stress_set import stress_results
-from portfolio.core.margin.tiers import position_tiers
+from portfolio.core.margin.tiers import largest_value
 from portfolio.core.names import Coin, InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
@@ -297,7 +297,8 @@ class MarginSim:
         valuation = self.rule(after, extrapolate=True)
         yield from account_breaches(valuation.figures, limits, lines)
         yield from tier_breaches(after)
-        yield from borrow_breaches(before, after, valuation, deltas)
+        line = self.mode.borrow_line(after.policy)
+        yield from borrow_breaches(before, after, valuation, deltas, line)
 
     def _stressed(
         self,
@@ -346,13 +347,13 @@ class MarginSim:
 
 
 def _lots_beyond(state: MarginState, pair: PairSpec, lot: Decimal) -> int:
-    """A number of lots that is certainly beyond the last risk tier of one of the pair's perpetuals."""
+    """A number of lots that is certainly beyond the largest position in one of the pair's perpetuals."""
     found = []
     for leg in (pair.long_leg, pair.short_leg):
         if instrument_of(state, leg).kind is InstrumentKind.PERPETUAL:
             held = sum((abs(row.quantity) for row in state.positions if row.instrument_id == leg), start=ZERO)
-            last = position_tiers(state.tables, leg)[-1].notional_to
-            found.append(int((last / mark_of(state, leg) + held) / lot) + 1)
+            mark = mark_of(state, leg)
+            found.append(int((largest_value(state.tables, leg, mark) / mark + held) / lot) + 1)
     if not found:
         raise InputError(f"{pair.pair_id} has no perpetual leg.", field="pair_id")
     return min(found)

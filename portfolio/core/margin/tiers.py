@@ -52,6 +52,21 @@ def position_tier(
     )
 
 
+def largest_value(tables: RiskTables, instrument_id: InstrumentId, mark: Decimal) -> Decimal:
+    """Most that a perpetual's position and opening orders may be worth at `mark`, in quote.
+
+    The end of its last tier. One that the venue draws in coins moves with the mark, unlike its value of when
+    the tables were fetched; a largest position that the venue names besides binds as well.
+
+    Raises:
+        MissingDataError: no tiers are known.
+    """
+    last = position_tiers(tables, instrument_id)[-1]
+    bound = last.notional_to if last.quantity_to is None else last.quantity_to * mark
+    most = None if tables.venue is None else tables.venue.position_max.get(instrument_id)
+    return bound if most is None else min(bound, most * mark)
+
+
 def collateral_table(tables: RiskTables, coin: Coin) -> CollateralTable:
     """The collateral tiers of a coin.
 

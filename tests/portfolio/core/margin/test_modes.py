@@ -22,6 +22,7 @@ from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, liquidation_factors, stressed
 from portfolio.core.names import Coin, Venue
+from portfolio.core.risk import LeveragePolicy
 from tests.portfolio.core.margin.accounts import account, balance, both, perp, position
 from tests.portfolio.core.margin.binance_accounts import pm, upm
 from tests.portfolio.core.margin.okx_accounts import okx, swap
@@ -31,19 +32,20 @@ BTC, ETH = Coin("BTC"), Coin("ETH")
 
 
 @pytest.mark.parametrize(
-    ("venue", "word", "mode", "line"),
+    ("venue", "word", "mode", "line", "lends_to"),
     [
-        ("bybit", "REGULAR_MARGIN", BYBIT_UTA, "1"),
-        ("binance", "PM_2", BINANCE_PM, "1.05"),
-        ("okx", "3", OKX_MULTI_CURRENCY, "1"),
-        ("okx", "4", OKX_PORTFOLIO_MARGIN, "1"),
+        ("bybit", "REGULAR_MARGIN", BYBIT_UTA, "1", "0.75"),
+        ("binance", "PM_2", BINANCE_PM, "1.05", "1"),
+        ("okx", "3", OKX_MULTI_CURRENCY, "1", "1"),
+        ("okx", "4", OKX_PORTFOLIO_MARGIN, "1", "1"),
     ],
 )
-def test_a_venues_word_stands_for_one_mode_and_its_line(
-    venue: str, word: str, mode: AccountMode, line: str
+def test_a_venues_word_stands_for_one_mode_and_its_lines(
+    venue: str, word: str, mode: AccountMode, line: str, lends_to: str
 ) -> None:
     assert mode_of(Venue(venue), word) is mode
     assert mode.liquidation_line == D(line)
+    assert mode.borrow_line(LeveragePolicy(borrow=D(4))) == D(lends_to)
     assert mode.assumptions
 
 
