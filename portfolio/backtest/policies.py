@@ -92,7 +92,9 @@ class CarryPolicy:
         return self._scores
 
     def decide(self, moment: Moment) -> Decision:
-        """Select, weigh, size, and trade what the bands leave."""
+        """Select, weigh, size, and trade what the bands leave. An account without equity decides nothing."""
+        if moment.equity <= 0:
+            return Decision()
         selection = self._ranker.select(moment.step, moment.book.coins, self._multiple, self._options.variant)
         self._scores = {row.pair_id: row.quality for row in selection.scores}
         held = self._held(moment)

@@ -38,13 +38,16 @@ class Variant:
 class Ranker:
     """One venue's selections. `unit_usd` is the equity that costs and depth are judged at."""
 
-    def __init__(self, market: VenueMarket, model: AccountModel, unit_usd: float) -> None:
+    def __init__(
+        self, market: VenueMarket, model: AccountModel, unit_usd: float, walk: RiskWalk | None = None
+    ) -> None:
         self._market = market
         self._unit_usd = unit_usd
         self._uses = _narrative_uses(model)
         self._narratives = [pair.narrative for pair in model.pairs]
         self._intervals = [_intervals(row.spans_days) for row in market.series]
-        self._walk = RiskWalk(market)
+        #: Risk does not depend on what borrowing costs: markets that differ in it alone share their walk.
+        self.walk = walk or RiskWalk(market)
         self._universes: dict[int, Universe] = {}
         self._selections: dict[tuple[int, bytes, float, Variant], Selection] = {}
         self._selectors: dict[Variant, UniverseSelector] = {}
@@ -85,7 +88,7 @@ class Ranker:
 
     def risk(self, step: int) -> RiskForecast:
         """Forecast of the next day's returns of all pairs."""
-        return self._walk.at(int(self._market.times_ns[step]))
+        return self.walk.at(int(self._market.times_ns[step]))
 
     def _candidate(self, step: int, column: int) -> Candidate:
         market = self._market

@@ -115,6 +115,7 @@ class _Study:
     ) -> None:
         self._history, self._candles, self._accounts = history, candles, accounts
         self._request, self._timer, self._progress = request, timer, progress
+        self._stages: tuple[_Stage, ...] = ()
         self._stages = self._prepared(1.0)
         timer.done("markets")
         self._period = _period(self._stages, request)
@@ -165,13 +166,14 @@ class _Study:
     def _prepared(self, borrow_multiple: float) -> tuple[_Stage, ...]:
         borrow = borrow_proxy(self._history.pairs, borrow_multiple)
         stages = []
+        walks = {row.market.venue: row.ranker.walk for row in self._stages}
         for venue in self._history.venues:
             pairs = self._history.of(venue).pairs
             market = venue_market(venue, pairs, self._candles, borrow)
             model = self._accounts(venue, market.pair_ids, market.coins)
             first, last = _steps(market, self._request)
             if last > first:
-                ranker = Ranker(market, model, self._request.account_usd)
+                ranker = Ranker(market, model, self._request.account_usd, walks.get(venue))
                 stages.append(_Stage(market, model, ranker, first, last))
         return tuple(stages)
 

@@ -97,6 +97,8 @@ def _paced(
     total = sum((abs(change) for change in changes.values()), ZERO)
     if pace_usd is None or total <= pace_usd:
         return wanted
+    if pace_usd <= 0:
+        return {}
     share = pace_usd / total
     for pair_id in changes:
         why[pair_id] = f"{why[pair_id]}; {share:.0%} of it today"
