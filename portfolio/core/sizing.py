@@ -140,12 +140,11 @@ def _largest(
     """The largest total up to `ceiling` without a breach, within PRECISION of equity, rounded down."""
     if given.account is not None:
         screen = _screen(shares, given, given.account)
-        hoped = ceiling if given.expected is None else min(ceiling, given.expected)
-        why = screen.first_breaches(np.array([float(hoped)]))[0]
-        if why is None and given.expected is not None:
-            return hoped, binding if hoped == ceiling else "expected"
-        if why is not None or hoped < ceiling:
-            ceiling, binding = _screened(screen, ceiling, binding)
+        if given.expected is not None:
+            hoped = min(ceiling, given.expected)
+            if screen.first_breaches(np.array([float(hoped)]))[0] is None:
+                return hoped, binding if hoped == ceiling else "expected"
+        ceiling, binding = _screened(screen, ceiling, binding)
     why = _breach(shares, leaving, ceiling, given)
     if why is None:
         return ceiling, binding

@@ -1,0 +1,115 @@
+"""A selection becomes a book: its carry, its volatility, its size."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from portfolio.core.book_target import (
+    CARRY_LEVEL,
+    book_carry,
+    book_volatility,
+    expected_carry,
+    size_selection,
+)
+from portfolio.core.carry import DAY_NS, carry_series
+from portfolio.core.limits import BookLimits, RiskLimits, TradeLimits
+from portfolio.core.margin.sim import MarginSim
+from portfolio.core.names import Narrative, PairId
+from portfolio.core.scoring import PairFacts
+from portfolio.core.selection import Candidate, Selection, UniverseSelector
+from portfolio.core.sizing import SizingInput
+from tests.portfolio.core.margin.accounts import account, balance, both, carry_pair, flat
+from tests.portfolio.core.scores import settlements
+
+NAMES = ("BTC", "ETH", "SOL", "XRP", "BNB")
+USD = {"BTC": "60000", "ETH": "3000", "SOL": "150", "XRP": "2", "BNB": "600", "USDT": "1"}
+PAIRS = {row.pair_id: row for row in map(carry_pair, NAMES)}
+NOW = 200 * DAY_NS
+
+
+def candidate(number: int, pair_id: PairId, use: float) -> Candidate:
+    history = settlements([f"{0.0003 + 0.00001 * ((day + number) % 3):.5f}" for day in range(600)])
+    return Candidate(
+        pair_id=pair_id,
+        narrative=Narrative(pair_id),
+        series=carry_series(history, short_perpetual=True),
+        interval_minutes=480,
+        facts=PairFacts(None, 0.04, 0.0, 0.0, leverage_apr=0.04),
+        round_trip_cost_bps=20.0,
+        held_usd=Decimal(0),
+        narrative_use=use,
+    )
+
+
+def selection_of(use: float = 0.0) -> Selection:
+    selector = UniverseSelector(BookLimits(), TradeLimits(), risk_method="ewma")
+    found = [candidate(number, pair_id, use) for number, pair_id in enumerate(PAIRS)]
+    last = max(int(row.series.times_ns[-1]) for row in found if row.series is not None)
+    return selector.select(found, last, equity_usd=100_000.0, book_usd=100_000.0)
+
+
+def sizing() -> SizingInput:
+    return SizingInput(
+        sim=MarginSim(),
+        state=account(balances=(balance("USDT", "100000"),), usd=USD, instruments=both(*NAMES)),
+        pairs=PAIRS,
+        legs={key: flat(row) for key, row in PAIRS.items()},
+        prices={key: Decimal(USD[row.coin]) for key, row in PAIRS.items()},
+        total_equity=Decimal(100_000),
+        carry_apr=0.0,
+        borrow_apr=0.06,
+        limits=RiskLimits(),
+    )
+
+
+def test_the_books_carry_is_the_weighted_expectation_before_leverage() -> None:
+    selection = selection_of()
+    carry = book_carry(selection, selection.weights)
+    # About 0.031 % three times a day; a quarter of it is not expected to last.
+    assert carry == pytest.approx(CARRY_LEVEL + 0.75 * 0.00031 * 1095, rel=0.02)
+    assert book_carry(selection, {}) == 0.0
+    assert expected_carry(selection.scores[0]) > 0.2
+
+
+def test_the_books_volatility_grows_with_correlation_and_unknown_is_never_calm() -> None:
+    selection = selection_of()
+    count = len(selection.eligible)
+    alone = replace(selection.risk, volatility=np.full(count, 0.001), correlation=np.eye(count))
+    together = replace(alone, correlation=np.ones((count, count)))
+    even = dict.fromkeys(selection.eligible, 1 / count)
+    apart = book_volatility(replace(selection, risk=alone), even)
+    assert apart == pytest.approx(0.001 * np.sqrt(365 / count))
+    assert book_volatility(replace(selection, risk=together), even) == pytest.approx(0.001 * np.sqrt(365))
+    unknown = replace(alone, volatility=np.array([np.nan] + [0.001] * (count - 1)))
+    assert book_volatility(replace(selection, risk=unknown), even) == float("inf")
+    assert book_volatility(selection, {}) == 0.0
+
+
+def test_a_paying_book_is_levered_and_excluded_pairs_get_nothing() -> None:
+    selection = selection_of()
+    size = size_selection(selection, sizing(), {PairId("BTC@bybit")})
+    assert size.levered
+    assert size.leg_total_usd > 100_000
+    assert PairId("BTC@bybit") not in size.targets_usd
+
+
+def test_caps_follow_the_size_that_is_found() -> None:
+    free, capped = selection_of(), selection_of(use=0.5)
+    size = size_selection(capped, sizing())
+    assert size.leg_total_usd < size_selection(free, sizing()).leg_total_usd
+    assert max(size.targets_usd.values()) * Decimal("0.5") <= Decimal("15000") * Decimal("1.01")
+
+
+def test_a_selection_of_nothing_has_no_size() -> None:
+    selector = UniverseSelector(BookLimits(), TradeLimits(), risk_method="ewma")
+    size = size_selection(selector.select([], NOW), sizing())
+    assert (size.binding, size.leg_total_usd) == ("no_pairs", Decimal(0))
+
+
+def test_unknown_volatility_leaves_the_book_in_cash() -> None:
+    selection = selection_of()
+    unknown = replace(selection.risk, volatility=np.full(len(selection.eligible), np.nan))
+    size = size_selection(replace(selection, risk=unknown), sizing())
+    assert (size.leg_total_usd, size.binding) == (Decimal(0), "volatility")
