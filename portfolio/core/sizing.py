@@ -25,7 +25,7 @@ from portfolio.core.margin.pairing import add_deltas, deltas_to
 from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
-from portfolio.core.margin.stress import Scenario
+from portfolio.core.margin.stress import Scenario, standard_scenarios
 from portfolio.core.names import PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
@@ -40,8 +40,8 @@ LEVER_OFF_APR = 0.01
 #: Standard deviation of equity a year that the book may be expected to have: the smallest budget at which
 #: bundled history shows utilisation over 3.5 while leverage pays. Half of it gives 0.2 more Sharpe ratio.
 VOLATILITY_BUDGET = 0.04
-#: Totals that one pass of the search looks at, and its passes: 10^3 steps of the ceiling are told apart.
-_GRID, _PASSES = 9, 3
+#: Totals that one pass of the search looks at, and its passes: 10^4 steps of the ceiling are told apart.
+_GRID, _PASSES = 9, 4
 _WEIGHT_STEP = Decimal("0.000001")
 _CENT = Decimal("0.01")
 
@@ -73,7 +73,7 @@ class SizingInput:
     #: A total that is expected to be about right: when it fits it is taken, and nothing is searched; USD.
     #: With arrays only.
     expected: Decimal | None = None
-    #: Stresses that the arrays are searched under; None: the standard set of what is held.
+    #: Stresses that the arrays are searched under; None: the standard set of the account's coins.
     scenarios: Sequence[Scenario] | None = None
     #: Stresses that the exact rule verifies what was found by, without caps; None: all lines, all caps.
     verified: Sequence[Scenario] | None = None
@@ -160,7 +160,7 @@ def _largest(
 
 
 def _screen(shares: Mapping[PairId, Decimal], given: SizingInput, account: CarryAccount) -> BookScreen:
-    scenarios = given.sim.scenarios(given.state) if given.scenarios is None else given.scenarios
+    scenarios = standard_scenarios(account.coins) if given.scenarios is None else given.scenarios
     weights = {pair: float(share) for pair, share in shares.items()}
     return BookScreen(account, weights, scenarios, given.limits)
 
