@@ -25,6 +25,7 @@ from portfolio.core.events import VenueEvent
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.intents import DriftBounds, Intent, IntentStatus, LegBound, SignedApproval, Target
 from portfolio.core.limits import HOUR_NS, SECOND_NS, TradeLimits
+from portfolio.core.market import Settlement
 from portfolio.core.names import AccountId, ClientOrderId, Coin, InstrumentId, IntentId, Narrative, PairId
 from portfolio.core.orders import (
     Absent,
@@ -135,9 +136,17 @@ class WatchedExchange(MemoryExchange):
         #: Orders that no query shows.
         self.hidden: set[str] = set()
         self.read_account: Callable[[], Awaitable[AccountSnapshot]] = super().snapshot
+        #: Every question for settled funding, and whether the venue has yet to tell of a new one.
+        self.asked_since: list[tuple[InstrumentId, int]] = []
+        self.funding_is_late = False
 
     async def snapshot(self) -> AccountSnapshot:
         return await self.read_account()
+
+    async def settlements(self, instrument_id: InstrumentId, since_market_ns: int) -> tuple[Settlement, ...]:
+        self.asked_since.append((instrument_id, since_market_ns))
+        found = await super().settlements(instrument_id, since_market_ns)
+        return () if self.funding_is_late else found
 
     async def find(self, client_order_id: ClientOrderId, instrument_id: InstrumentId) -> FindResult:
         found = await super().find(client_order_id, instrument_id)
@@ -198,6 +207,8 @@ class Settings:
     guard: bool = True
     emergency: EmergencyLog | None = None
     recovered: bool = True
+    #: When the desk starts, on both clocks; the venue's history begins an hour before START_NS.
+    start_ns: int = START_NS
     broken: str | None = None
 
 
@@ -379,9 +390,9 @@ class World:
     def __init__(self, path: str, settings: Settings) -> None:
         self.path = path
         self.settings = settings
-        self.clocks = LoopClocks(start_wire_ns=START_NS, start_market_ns=START_NS)
+        self.clocks = LoopClocks(start_wire_ns=settings.start_ns, start_market_ns=settings.start_ns)
         replay = SyntheticReplay(seed=7, start_ns=START_NS - HOUR_NS, hours=48)
-        config = VenueConfig(uid=UID, start_ns=START_NS, balances={Coin("USDT"): settings.usdt})
+        config = VenueConfig(uid=UID, start_ns=settings.start_ns, balances={Coin("USDT"): settings.usdt})
         self.opening: dict[InstrumentId, Decimal] = {}
         self.core = VenueCore(config, replay, seed=7)
         self.exchange = WatchedExchange(self.core, self.clocks, settings.faults, settings.options)
