@@ -14,11 +14,11 @@ What concerns the account's health is in `health`, what only the whole journal t
 from collections import defaultdict
 from decimal import Decimal
 
-from exchanges.paper.rows import Execution, ExecutionType
+from exchanges.paper.rows import Execution, ExecutionType, LedgerKind
 from portfolio.core.decimals import ZERO, plain
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.intents import Target
-from portfolio.core.limits import SECOND_NS
+from portfolio.core.limits import MINUTE_NS, SECOND_NS
 from portfolio.core.names import ClientOrderId, Coin, InstrumentId, IntentId, PairId
 from portfolio.core.orders import OrderClass
 from portfolio.core.pairs import PairSpec
@@ -34,10 +34,6 @@ NAKED_MAX_NS = 20 * SECOND_NS
 NAKED_ROTTEN_MAX_NS = 45 * SECOND_NS
 
 
-#: Debts in a coin grow by interest, which no execution shows: at most by this share in an episode.
-_INTEREST = Decimal("0.0002")
-
-
 class Invariants:
     """Watches one world. `violations` is what it saw, in order, at most a few of each kind."""
 
@@ -50,6 +46,12 @@ class Invariants:
         self._done: defaultdict[tuple[IntentId, PairId, InstrumentId], Decimal] = defaultdict(lambda: ZERO)
         self._held: defaultdict[InstrumentId, Decimal] = defaultdict(lambda: ZERO)
         self._fills: set[str] = set()
+        self._spots = {
+            row.base: key for key, row in world.instruments.items() if row.kind is InstrumentKind.SPOT
+        }
+        #: Market minute up to which interest is counted, and the rows that are.
+        self._interest_minute = 0
+        self._interest: set[str] = set()
         world.venue.on_moved = self.check
         world.venue.on_duplicate = lambda key: self._add(f"sent twice: {key}")
         world.venue.on_limited = lambda limit: self._add(f"more than {limit} allows")
@@ -76,11 +78,12 @@ class Invariants:
     # --- at every moment ----------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Look at every execution since the last look, and at every pair's net delta."""
+        """Look at every execution and interest since the last look, and at every pair's net delta."""
         executions = self._world.venue.core.executions()
         for execution in executions[self._seen :]:
             self._check_execution(execution)
         self._seen = len(executions)
+        self._count_interest()
         self._check_naked()
         self.health.look()
 
@@ -104,6 +107,22 @@ class Invariants:
                 self._add(f"ENTRY {key} of {request.intent_id} without an approval")
         self._done[(request.intent_id, request.pair_id, request.instrument_id)] += self._change(execution)
         self._check_increments(request.intent_id, request.pair_id)
+
+    def _count_interest(self, *, now: bool = False) -> None:
+        """Debts in a coin grow by interest, which no execution shows; the venue's ledger does.
+
+        Looked at once a minute of the market, or `now`.
+        """
+        core = self._world.venue.core
+        minute = core.now_ns // MINUTE_NS
+        if minute == self._interest_minute and not now:
+            return
+        for row in core.ledger((self._interest_minute - 1) * MINUTE_NS):
+            spot = self._spots.get(row.coin)
+            if row.kind is LedgerKind.INTEREST and spot is not None and row.row_id not in self._interest:
+                self._interest.add(row.row_id)
+                self._held[spot] += row.change - row.debt
+        self._interest_minute = minute
 
     def _change(self, execution: Execution) -> Decimal:
         """Base coins that an execution adds, signed, net of a fee taken in the coin."""
@@ -139,15 +158,13 @@ class Invariants:
         return smallest_order(rows[pair.lead_leg], rows[pair.hedge_leg], price)
 
     def net_delta(self, pair: PairSpec) -> Decimal:
-        """The pair's net delta in coins, by every execution of the venue, forced ones included."""
+        """The pair's net delta in coins, by every execution, forced ones included, and interest in coins."""
         return self._held[pair.long_leg] + self._held[pair.short_leg]
 
     def hedged(self, pair: PairSpec) -> bool:
         """Whether the pair's net delta is within its tolerance."""
         delta = self.net_delta(pair)
-        if delta == 0:
-            return True
-        return abs(delta) <= self._tolerance(pair) + abs(self._held[pair.lead_leg]) * _INTEREST
+        return delta == 0 or abs(delta) <= self._tolerance(pair)
 
     def _check_naked(self) -> None:
         now = self._world.clocks.wire_ns()
@@ -167,6 +184,7 @@ class Invariants:
 
     def final(self) -> None:
         """Everything is quiet: the books must agree, leg by leg and fill by fill."""
+        self._count_interest(now=True)
         journal = self._world.journal
         booked = [row.fill.fill_id for row in journal.fills()]
         if len(booked) != len(set(booked)):
@@ -207,17 +225,14 @@ class Invariants:
             self._add(f"the book is closed, yet {coin} is owed while there is some to repay with")
 
     def _check_held(self, pair: PairSpec) -> None:
-        """Executions must add up to what the venue says is held."""
+        """Executions, and interest paid in the coin, must add up to what the venue says is held."""
         core = self._world.venue.core
         coins = {row.balance.coin: row.balance for row in core.coins(every=True)}
         for leg in (pair.long_leg, pair.short_leg):
             if self._world.instruments[leg].kind is InstrumentKind.SPOT:
                 quantity = coins[pair.coin].wallet - coins[pair.coin].spot_borrow
-                # Interest on borrowed coins is paid in them.
-                same = abs(quantity - self._held[leg]) <= max(self._tolerance(pair), abs(quantity) / 1000)
             else:
                 position = core.position(leg).position
                 quantity = ZERO if position is None else position.quantity
-                same = quantity == self._held[leg]
-            if not same:
+            if quantity != self._held[leg]:
                 self._add(f"{leg}: the venue holds {quantity}, its executions say {self._held[leg]}")
