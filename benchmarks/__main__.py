@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import breach, dcc, front, guard_wake, journal, margin, rebalance, scores, tick
+from benchmarks import backtest, breach, dcc, front, guard_wake, journal, margin, rebalance, scores, tick
 from benchmarks.measure import Result, noise
 from benchmarks.table import lines
 
@@ -27,6 +27,7 @@ BENCHMARKS: Mapping[str, Callable[[], Result]] = {
     "guard_wake": guard_wake.run,
     "scores": scores.run,
     "dcc": dcc.run,
+    "backtest": backtest.run,
 }
 OUTPUT = Path("build/bench.json")
 

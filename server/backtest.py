@@ -112,21 +112,11 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _show(console: Console, result: BacktestResult) -> None:
-    """Figures of every run as a table."""
+    """Figures of every run as a table that fits eighty columns."""
     runs = (*result.runs, *result.ablation, *result.peers, *(row.run for row in result.sensitivity))
     console.table(
         "Backtest",
-        (
-            "run",
-            "Sharpe",
-            "APR",
-            "volatility",
-            "max drawdown",
-            "utilisation",
-            "paying",
-            "liquidations",
-            "costs",
-        ),
+        ("run", "Sharpe", "APR", "fall", "use", "paying", "liq."),
         [_row(run) for run in runs],
     )
     console.say(f"{result.seconds:.1f} s. {result.honesty[0]}")
@@ -138,10 +128,8 @@ def _row(run: RunResult) -> tuple[str, ...]:
         run.name,
         "-" if figures.sharpe is None else f"{figures.sharpe:.2f}",
         f"{figures.apr:.2%}",
-        f"{figures.volatility:.2%}",
         f"{figures.max_drawdown:.2%}",
         f"{run.utilisation_mean:.2f}",
         "-" if run.utilisation_paying is None else f"{run.utilisation_paying:.2f}",
         str(run.liquidations),
-        f"{run.costs.total:,.0f}",
     )

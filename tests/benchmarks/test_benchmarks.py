@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import (
+    backtest,
     breach,
     dcc,
     front,
@@ -163,3 +164,10 @@ def test_the_command_runs_one_benchmark_and_writes_its_report(
 
 def test_the_table_flattens_parts_and_keeps_spreads_in_one_line() -> None:
     assert len(list(lines({"a": 1, "b": {"c_ms": spread([1.0]), "d": ["done"]}}))) == 3
+
+
+def test_backtest_says_what_it_ran_over_and_where_the_time_went() -> None:
+    result = backtest.run(tiny=True)
+    check(result, "pairs", "days", "runs", "seconds", "seconds_by_part", "seconds_a_run")
+    assert result["pairs"] == 7
+    assert result["runs"] == 13
