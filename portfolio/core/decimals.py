@@ -58,9 +58,15 @@ def parse_positive(text: str | int | Decimal, field: str = "number") -> Decimal:
 
 
 def _quotient(value: Decimal, step: Decimal, rounding: str) -> Decimal:
+    """`NumberError` for a step that is not above zero, and for more steps than 28 digits count."""
     if step <= 0:
         raise NumberError(f"step {step} must be greater than zero.", field="step", allowed="> 0")
-    return (value / step).quantize(ONE, rounding=rounding) * step
+    try:
+        return (value / step).quantize(ONE, rounding=rounding) * step
+    except InvalidOperation:
+        raise NumberError(
+            f"{value} is no countable number of steps of {step}.", allowed="fewer than 1e28 steps"
+        ) from None
 
 
 def round_down_to_step(value: Decimal, step: Decimal) -> Decimal:

@@ -105,16 +105,18 @@ def _leverage(
 ) -> Decimal:
     """The leverage of initial margin: as set, at most what the bracket of position and orders permits."""
     wanted = state.policy.perpetual if reference or position is None else position.leverage
-    if wanted <= 0:
-        raise MissingDataError(
-            f"{instrument_id} has no leverage ({wanted}).",
-            field=f"leverage.{instrument_id}",
-            next_step="Read the account again.",
-        )
     held = ZERO if position is None else abs(position.quantity)
     total = +exact_sum((held, *(row.quantity for row in orders))) * mark_of(state, instrument_id)
     brackets = position_tiers(state.tables, instrument_id)
-    return min(wanted, position_tier(brackets, instrument_id, total, extrapolate=extrapolate).leverage_max)
+    bracket = position_tier(brackets, instrument_id, total, extrapolate=extrapolate)
+    leverage = min(wanted, bracket.leverage_max)
+    if leverage <= 0:
+        raise MissingDataError(
+            f"{instrument_id} has no leverage ({leverage}).",
+            field=f"leverage.{instrument_id}",
+            next_step="Read the account again.",
+        )
+    return leverage
 
 
 def _leg(

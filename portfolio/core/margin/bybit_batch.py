@@ -169,7 +169,7 @@ def _piece(
     if position is not None:
         sign = 1.0 if position.quantity > 0 else -1.0
         fee = float(held * position.entry_price) * (1.0 - sign * inverse) * taker
-        share = float(held / total)
+        share = float(held / total) if total else 1.0
         at_mark = float(held * mark)
         constant[:, _PNL] = -float(position.quantity * position.entry_price)
         slope[:, _PNL] = sign * at_mark

@@ -89,14 +89,15 @@ def _opening(orders: Iterable[RestingOrder]) -> Decimal:
 
 
 def leverage_of(wanted: Decimal, tier_max: Decimal, instrument_id: InstrumentId) -> Decimal:
-    """The leverage that margin is computed at; MissingDataError when none is set."""
-    if wanted <= 0:
+    """The leverage that margin is computed at; MissingDataError when none is set, or its tier grants none."""
+    leverage = min(wanted, tier_max)
+    if leverage <= 0:
         raise MissingDataError(
-            f"{instrument_id} has no leverage ({wanted}).",
+            f"{instrument_id} has no leverage ({leverage}).",
             field=f"leverage.{instrument_id}",
             next_step="Read the account again.",
         )
-    return min(wanted, tier_max)
+    return leverage
 
 
 def position_margin(

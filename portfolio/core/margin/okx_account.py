@@ -180,6 +180,12 @@ def _coin(
         table = borrow_table(state.tables, coin)
         tier = borrow_tier(table, potential, extrapolate=extrapolate)
         leverage = min(_borrow_leverage(state, coin, reference=reference), tier.leverage_max)
+        if leverage <= 0:
+            raise MissingDataError(
+                f"{coin} has no usable loan leverage ({leverage}).",
+                field=f"tables.borrow.{coin}",
+                next_step="Fetch the risk tables again.",
+            )
         borrow_im = potential * price * max(tier.initial_rate, ONE / leverage)
         if liability > 0:
             rate = borrow_tier(table, liability, extrapolate=extrapolate).maintenance_rate

@@ -157,11 +157,14 @@ def _add(
 
 
 def _leverage(wanted: Decimal, tier_max: Decimal, key: InstrumentId) -> Decimal:
-    if wanted <= 0:
+    leverage = min(wanted, tier_max)
+    if leverage <= 0:
         raise MissingDataError(
-            f"{key} has no leverage ({wanted}).", field=f"leverage.{key}", next_step="Read the account again."
+            f"{key} has no leverage ({leverage}).",
+            field=f"leverage.{key}",
+            next_step="Read the account again.",
         )
-    return min(wanted, tier_max)
+    return leverage
 
 
 def _tier(

@@ -129,6 +129,88 @@ def test_position_tiers_come_out_ascending_with_an_empty_first_deduction_as_zero
     assert [one.deduction for one in tiers] == [Decimal(0), Decimal(510)]
 
 
+RISK_ROW: Row = {
+    "symbol": "BTCUSDT",
+    "riskLimitValue": "2000000",
+    "maintenanceMargin": "0.005",
+    "initialMargin": "0.01",
+    "maxLeverage": "100.00",
+    "mmDeduction": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        ("riskLimitValue", "0"),
+        ("riskLimitValue", "-1"),
+        ("maintenanceMargin", "-0.005"),
+        ("maintenanceMargin", "1.005"),
+        ("initialMargin", "-0.01"),
+        ("maxLeverage", "0"),
+        ("maxLeverage", "-100"),
+        ("maxLeverage", "NaN"),
+        ("mmDeduction", "-1"),
+        ("mmDeduction", "1"),
+    ],
+)
+def test_a_risk_tier_that_none_can_be_is_refused(field: str, number: str) -> None:
+    with pytest.raises(VenueError, match=field):
+        parse_tables.position_tiers([{**RISK_ROW, field: number}])
+
+
+def test_a_deduction_is_at_most_the_margin_where_its_tier_begins_and_no_tier_is_there_twice() -> None:
+    second = {**RISK_ROW, "riskLimitValue": "5000000", "maintenanceMargin": "0.01"}
+    assert parse_tables.position_tiers([RISK_ROW, {**second, "mmDeduction": "20000"}])
+    with pytest.raises(VenueError, match="mmDeduction"):
+        parse_tables.position_tiers([RISK_ROW, {**second, "mmDeduction": "20000.01"}])
+    with pytest.raises(VenueError, match="riskLimitValue"):
+        parse_tables.position_tiers([RISK_ROW, RISK_ROW])
+
+
+@pytest.mark.parametrize(
+    ("tiers", "field"),
+    [
+        ((("0", "", "1.01"),), "collateralRatio"),
+        ((("0", "", "-0.1"),), "collateralRatio"),
+        ((("0", "10", "0.9"), ("0", "10", "0.9")), "minQty"),
+        ((("0", "10", "0.9"), ("9", "", "0.9")), "minQty"),
+        ((("0", "", "0.9"), ("10", "", "0.5")), "minQty"),
+        ((("-1", "", "0.9"),), "minQty"),
+        ((("0", "0", "0.9"),), "maxQty"),
+    ],
+)
+def test_collateral_that_would_count_twice_or_more_than_it_is_worth_is_refused(
+    tiers: tuple[tuple[str, str, str], ...], field: str
+) -> None:
+    ratios = [{"minQty": low, "maxQty": high, "collateralRatio": ratio} for low, high, ratio in tiers]
+    with pytest.raises(VenueError, match=field):
+        parse_tables.collateral_tiers({"list": [{"currency": "BTC", "collateralRatioList": ratios}]})
+
+
+@pytest.mark.parametrize(
+    ("field", "number"), [("positionIMR", "-0.2"), ("positionMMR", "1.2"), ("maxLeverage", "0")]
+)
+def test_a_borrow_tier_that_none_can_be_is_refused(field: str, number: str) -> None:
+    tier = {"borrowLimit": "", "positionIMR": "0.2", "positionMMR": "0.04", "maxLeverage": "5"}
+    sound = {"list": [{"currency": "BTC", "positionTiersRatioList": [tier]}]}
+    assert parse_tables.borrow_tiers(sound)[Coin("BTC")][0].quantity_to is None
+    broken = {"list": [{"currency": "BTC", "positionTiersRatioList": [{**tier, field: number}]}]}
+    with pytest.raises(VenueError, match=field):
+        parse_tables.borrow_tiers(broken)
+
+
+def test_a_negative_borrow_rate_and_a_fee_of_more_than_all_are_refused() -> None:
+    info = result("GetCollateralInfo")
+    paid = {"list": [{**rows(info, "list")[0], "hourlyBorrowRate": "-0.001"}]}
+    with pytest.raises(VenueError, match="hourlyBorrowRate"):
+        parse_tables.coin_tables(paid, {}, {})
+    rebate = {"symbol": "BTCUSDT", "makerFeeRate": "-0.0001", "takerFeeRate": "0.00055"}
+    assert parse_tables.fee_rates("linear", [rebate])[BTC].maker == Decimal("-0.0001")
+    with pytest.raises(VenueError, match="takerFeeRate"):
+        parse_tables.fee_rates("linear", [{**rebate, "takerFeeRate": "5"}])
+
+
 def test_a_coin_has_tables_only_where_every_part_is_known() -> None:
     info = result("GetCollateralInfo")
     ratios = parse_tables.collateral_tiers(

@@ -61,6 +61,11 @@ def test_a_step_that_is_not_above_zero_is_refused() -> None:
         round_down_to_step(Decimal(1), Decimal(0))
 
 
+def test_more_steps_than_can_be_counted_are_our_own_error() -> None:
+    with pytest.raises(NumberError, match="countable"):
+        round_toward_zero_to_step(Decimal("1e18"), Decimal("1e-18"))
+
+
 @given(values)
 def test_plain_text_has_no_exponent_and_equal_values_have_equal_text(value: Decimal) -> None:
     text = plain(value)

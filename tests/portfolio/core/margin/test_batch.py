@@ -83,6 +83,11 @@ def test_the_standard_stresses_agree_with_the_exact_rule(state: MarginState) -> 
     check(state, list(standard_scenarios(COINS)))
 
 
+def test_a_position_of_nothing_is_valued_as_the_exact_rule_does() -> None:
+    state = account(balances=(balance("USDT", "10"),), positions=(position(BTC, "0", "60000"),), usd=USD)
+    check(state, list(standard_scenarios(COINS)))
+
+
 @pytest.mark.parametrize("quantity", ["5", "-5", "10"])
 def test_a_value_exactly_at_the_border_of_a_tier_stays_in_it(quantity: str) -> None:
     # 5 coins at 60,000 are the first tier's limit; a leverage above the second tier's shows the tier.

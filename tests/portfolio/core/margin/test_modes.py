@@ -1,12 +1,12 @@
 """An account mode knows its rule, where its venue liquidates and what it assumes: nobody else names one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from portfolio.core.errors import SettingsError
+from portfolio.core.errors import MissingDataError, SettingsError
 from portfolio.core.margin.batch import CompiledAccount
 from portfolio.core.margin.incremental import LiveMargin
 from portfolio.core.margin.modes import (
@@ -22,7 +22,7 @@ from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, liquidation_factors, stressed
 from portfolio.core.names import Coin, Venue
-from portfolio.core.risk import LeveragePolicy
+from portfolio.core.risk import BorrowTable, BorrowTier, LeveragePolicy
 from tests.portfolio.core.margin.accounts import account, balance, both, perp, position
 from tests.portfolio.core.margin.binance_accounts import pm, upm
 from tests.portfolio.core.margin.okx_accounts import okx, swap
@@ -130,3 +130,46 @@ def test_a_batch_belongs_to_its_rule() -> None:
     compiled: CompiledAccount = BYBIT_UTA.compiled(replace(short_eth(), positions=(), balances=()))
     assert compiled.coins == ()
     assert BINANCE_PM.compiled is None
+
+
+TRADED: dict[str, tuple[AccountMode, Callable[[], MarginState]]] = {
+    "bybit": (BYBIT_UTA, lambda: account(positions=(position(perp("BTC"), "1", "9"),), usd={"BTC": "9"})),
+    "binance": (BINANCE_PM, short_eth),
+    "okx": (
+        OKX_MULTI_CURRENCY,
+        lambda: okx(
+            coins={"BTC": "0.95"},
+            usd={"BTC": "9", "USDT": "1"},
+            positions=(position(swap("BTC"), "1", "9"),),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("venue", TRADED)
+@pytest.mark.parametrize("leverage", ["0", "-5"])
+def test_a_tier_that_grants_no_leverage_is_missing_data_and_no_margin_of_less_than_nothing(
+    venue: str, leverage: str
+) -> None:
+    mode, make = TRADED[venue]
+    state = make()
+    tiers = {
+        key: tuple(replace(row, leverage_max=D(leverage)) for row in rows)
+        for key, rows in state.tables.positions.items()
+    }
+    broken = replace(state, tables=replace(state.tables, positions=tiers))
+    with pytest.raises(MissingDataError, match="leverage"):
+        mode.rule(broken, extrapolate=True)
+
+
+def test_a_loan_tier_of_okx_that_grants_no_leverage_is_missing_data() -> None:
+    tiers = (BorrowTier(None, D("0.1"), D("0.02"), D(0)),)
+    loan = BorrowTable(Coin("USDT"), borrowable=True, hourly_rate=D(0), quantity_max=None, tiers=tiers)
+    state = okx(
+        coins={"BTC": "0.95"},
+        usd={"BTC": "9", "USDT": "1"},
+        balances=(balance("USDT", "-5"),),
+        borrow=(loan,),
+    )
+    with pytest.raises(MissingDataError, match="loan leverage"):
+        OKX_MULTI_CURRENCY.rule(state)
