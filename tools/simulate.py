@@ -177,7 +177,9 @@ async def simulate_margin(
             next_step="Call get_portfolio for the ages and try again.",
         )
     pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
-    targets = wanted_targets(state, pairs, snapshot.legs, arguments.targets, only=arguments.only)
+    targets = wanted_targets(
+        state, pairs, snapshot.legs, arguments.targets, only=arguments.only, find_max=arguments.find_max
+    )
     scenarios = own_scenarios(state, arguments.scenarios)
     changes = perpetual_changes(snapshot, state, pairs, targets)
     checks: list[OrderCheck] = []
@@ -340,8 +342,14 @@ def _summary(simulation: Simulation, stresses: Sequence[StressBlock]) -> str:
         text += f"; worst stress {worst.scenario}: {ratio(Decimal(worst.health_score), 3)}"
     for row in [row for row in stresses if row.own][:_CONCISE_MAX]:
         text += f"; your {row.scenario}: {ratio(Decimal(row.health_score), 3)}"
-    verdict = "allowed" if simulation.allowed else f"refused by {', '.join(simulation.blocked_by[:3])}"
+    verdict = "allowed" if simulation.allowed else f"refused by {_some(simulation.blocked_by)}"
     return f"{text}; {verdict}."
+
+
+def _some(names: Sequence[str]) -> str:
+    """A few of them, and how many more there are."""
+    more = len(names) - _CONCISE_MAX
+    return ", ".join(names[:_CONCISE_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _next(simulation: Simulation) -> str:

@@ -15,6 +15,8 @@ _NONE = "-"
 def simulation_text(result: "SimulateResult") -> str:
     """Plain text in columns; every number in it is in the structured part as well."""
     parts = [result.summary, _account(result.before, result.after)]
+    if result.blocked_by:
+        parts.append(f"Refused by: {', '.join(result.blocked_by)}.")
     parts.append(_pairs(result))
     if result.per_pair:
         parts.append(_ends(result))

@@ -13,6 +13,8 @@ from tools.results import ratio, usd
 _HUNDRED = Decimal(100)
 #: Net exposure below this share of total equity counts as hedged.
 _NEUTRAL = Decimal("0.02")
+#: Less is not seen in what is printed.
+_CENT = Decimal("0.01")
 
 
 class JointMoveBlock(BaseModel):
@@ -69,16 +71,25 @@ def what_hurts(tilt: Tilt, figures: MarginFigures) -> str:
 def _rally(tilt: Tilt, net: Decimal, *, neutral: bool) -> str:
     numbers = (
         f"per +1 % adjusted equity changes by {usd(tilt.adjusted_equity)} USD and maintenance margin by "
-        f"{usd(tilt.maintenance_margin)} USD while total equity changes by only {usd(tilt.equity)} USD"
+        f"{usd(tilt.maintenance_margin)} USD while total equity changes by {'only ' if neutral else ''}"
+        f"{usd(tilt.equity)} USD"
     )
     if not neutral:
         side = "short" if net < 0 else "long"
         return f"A rally is what hurts: the account is net {side} {_amount(net)} USD, and {numbers}"
     return (
-        "A rally, not a crash, is what hurts this delta-neutral account: the coins held count only at their "
-        f"collateral ratios, the short perpetuals' losses count in full, as USDT debt; {numbers}, and a "
+        f"A rally, not a crash, is what hurts this delta-neutral account: {_why(tilt)}; {numbers}, and a "
         "crash does the reverse"
     )
+
+
+def _why(tilt: Tilt) -> str:
+    """What of a rise costs a hedged account: only what these numbers show."""
+    if tilt.equity - tilt.adjusted_equity >= _CENT:
+        return (
+            "the coins held count only at their collateral ratios, the losses of what is short count in full"
+        )
+    return "no collateral ratio has a part in it, but maintenance margin grows with prices on both legs"
 
 
 def _end(near: Decimal | None, far: Decimal | None, toward: str, away: str) -> str:

@@ -65,6 +65,7 @@ def wanted_targets(
     wanted: Sequence[TargetArgument],
     *,
     only: bool,
+    find_max: str | None = None,
 ) -> dict[PairId, Decimal]:
     """Coins of one leg by pair, whole lots, never more than asked for.
 
@@ -74,6 +75,7 @@ def wanted_targets(
         legs: What each of them holds.
         wanted: As the caller sent it.
         only: Pairs that are not named are closed.
+        find_max: The pair whose largest size on top of them is asked for: it must be able to grow.
 
     Raises:
         UnknownNameError: not a pair of this desk.
@@ -98,12 +100,18 @@ def wanted_targets(
         named.add(pair.pair_id)
         coins = target.notional_usd / leg_price_usd(state, pair)
         targets[pair.pair_id] = round_toward_zero_to_step(coins, lot_of(state, pair))
-    _refuse_opposites(pairs, legs, targets)
+    _refuse_opposites(pairs, legs, targets, "targets")
+    grown = None if find_max is None else pairs.get(PairId(find_max))
+    if grown is not None:
+        _refuse_opposites(pairs, legs, {**targets, grown.pair_id: ONE}, "find_max")
     return targets
 
 
 def _refuse_opposites(
-    pairs: Mapping[PairId, PairSpec], legs: Mapping[PairId, PairLegs], targets: Mapping[PairId, Decimal]
+    pairs: Mapping[PairId, PairSpec],
+    legs: Mapping[PairId, PairLegs],
+    targets: Mapping[PairId, Decimal],
+    field: str,
 ) -> None:
     """A pair and its reverse net to nothing at the venue: no account can hold both."""
     long: dict[InstrumentId, PairId] = {}
@@ -116,7 +124,7 @@ def _refuse_opposites(
         if {first, second} & targets.keys():
             raise InputError(
                 f"{first} and {second} cancel each other out on {instrument_id}.",
-                field="targets",
+                field=field,
                 next_step="Set one of them to 0.",
             )
 

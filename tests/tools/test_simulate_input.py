@@ -254,6 +254,65 @@ async def test_a_pair_and_its_reverse_that_cancel_out_are_refused(agent: Princip
 
 
 @pytest.mark.anyio
+async def test_the_largest_size_of_a_pair_whose_reverse_is_held_is_not_named(agent: Principal) -> None:
+    with pytest.raises(InputError, match="cancel each other out") as caught:
+        await simulate(with_reverse(), agent, find_max="SOL@bybit:reverse")
+    assert caught.value.field == "find_max"
+    closed = {"pair": "SOL@bybit", "notional_usd": 0}
+    turned = await simulate(with_reverse(), agent, targets=[closed], find_max="SOL@bybit:reverse")
+    assert turned.find_max is not None
+    size = {"pair": "SOL@bybit:reverse", "notional_usd": turned.find_max.max_notional_usd}
+    assert (await simulate(with_reverse(), agent, targets=[closed, size])).allowed
+
+
+@pytest.mark.anyio
+async def test_every_limit_that_refuses_is_in_the_text(agent: Principal) -> None:
+    result = await simulate(snapshot(), agent, targets=[{"pair": "SOL@bybit", "notional_usd": 10**9}])
+    more = len(result.blocked_by) - 3
+    assert more > 0
+    assert f" and {more} more." in result.summary
+    assert f"Refused by: {', '.join(result.blocked_by)}." in simulation_text(result)
+
+
+# --- why a rise hurts -------------------------------------------------------------------------------------
+
+LONG_SOL = Position(perpetual("SOL"), D(100), D(200), D(200), D(10))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "state",
+    [
+        replace(margin_state(), balances=(coin("USDT", 60_000), coin("SOL", 0, 100)), positions=(LONG_SOL,)),
+        replace(
+            margin_state(),
+            balances=(coin("USDT", 60_000),),
+            positions=(LONG_SOL, Position(perpetual("ETH"), D(-10), D(2000), D(2000), D(10))),
+        ),
+    ],
+    ids=["reverse", "perpetual against perpetual"],
+)
+async def test_no_collateral_ratio_is_blamed_where_none_has_a_part(
+    agent: Principal, state: MarginState
+) -> None:
+    move = (await simulate(book(state), agent)).joint_move
+    assert (move.haircut_delta_usd, move.equity_change_usd) == ("0", "0")
+    assert Decimal(move.maintenance_change_usd) > 0
+    assert "no collateral ratio has a part in it" in move.what_hurts
+    assert "coins held" not in move.what_hurts
+
+
+@pytest.mark.anyio
+async def test_a_hedge_with_haircut_collateral_is_told_its_cause(agent: Principal) -> None:
+    move = (await simulate(snapshot(), agent)).joint_move
+    assert Decimal(move.haircut_delta_usd) > 0
+    assert "the coins held count only at their collateral ratios" in move.what_hurts
+    naked = replace(margin_state(), balances=(coin("USDT", 60_000),))
+    move = (await simulate(book(naked), agent)).joint_move
+    assert "only" not in move.what_hurts
+
+
+@pytest.mark.anyio
 async def test_less_than_a_lot_is_nothing(agent: Principal) -> None:
     result = await simulate(snapshot(), agent, targets=[{"pair": "BTC@bybit", "notional_usd": "1"}])
     assert result.before == result.after
