@@ -42,7 +42,7 @@ async def test_the_text_alone_explains_it_with_its_numbers(book: DeskSnapshot, e
     (why,) = (row for row in paragraphs if row.startswith("Haircut delta: "))
     assert "A rally, not a crash, is what hurts this delta-neutral account" in why
     assert "count only at their collateral ratios" in why
-    assert "the short perpetuals' losses count in full" in why
+    assert "the losses of what is short count in full" in why
     move = found["joint_move"]
     assert f"per +1 % adjusted equity changes by -{move['haircut_delta_usd']} USD" in why
     assert f"maintenance margin by {move['maintenance_change_usd']} USD" in why
