@@ -62,6 +62,8 @@ def size_selection(
         if max((abs(again[pair] - weights[pair]) for pair in again), default=0.0) < _PRECISION:
             break
         weights = again
+        # Other weights may leave room for more: no expectation stands in the way of looking for it.
+        given = replace(given, expected=None)
     return size
 
 

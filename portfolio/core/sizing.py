@@ -40,8 +40,9 @@ LEVER_OFF_APR = 0.01
 #: Standard deviation of equity a year that the book may be expected to have: the smallest budget at which
 #: bundled history shows utilisation over 3.5 while leverage pays. Half of it gives 0.2 more Sharpe ratio.
 VOLATILITY_BUDGET = 0.04
-#: Totals that one pass of the search looks at, and its passes: 10^4 steps of the ceiling are told apart.
-_GRID, _PASSES = 9, 4
+#: Totals that one pass of the search looks at, and shares of the first total that its first pass looks at.
+_GRID = 9
+_NEAR = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
 _WEIGHT_STEP = Decimal("0.000001")
 _CENT = Decimal("0.01")
 
@@ -140,11 +141,13 @@ def _largest(
     """The largest total up to `ceiling` without a breach, within PRECISION of equity, rounded down."""
     if given.account is not None:
         screen = _screen(shares, given, given.account)
-        if given.expected is not None:
-            hoped = min(ceiling, given.expected)
-            if screen.first_breaches(np.array([float(hoped)]))[0] is None:
-                return hoped, binding if hoped == ceiling else "expected"
-        ceiling, binding = _screened(screen, ceiling, binding)
+        hoped = ceiling if given.expected is None else min(ceiling, given.expected)
+        why = screen.first_breaches(np.array([float(hoped)]))[0]
+        if why is None and given.expected is not None:
+            return hoped, binding if hoped == ceiling else "expected"
+        if why is not None:
+            precision = float(PRECISION * given.total_equity)
+            ceiling, binding = _searched(screen, float(hoped), why, precision)
     why = _breach(shares, leaving, ceiling, given)
     if why is None:
         return ceiling, binding
@@ -165,14 +168,14 @@ def _screen(shares: Mapping[PairId, Decimal], given: SizingInput, account: Carry
     return BookScreen(account, weights, scenarios, given.limits)
 
 
-def _screened(screen: BookScreen, ceiling: Decimal, binding: str) -> tuple[Decimal, str]:
-    """The same search on arrays: a few totals a pass, each pass inside the bracket of the one before."""
-    low, high = 0.0, float(ceiling)
-    why = screen.first_breaches(np.array([high]))[0]
-    if why is None:
-        return ceiling, binding
-    for _ in range(_PASSES):
-        totals = np.linspace(low, high, _GRID + 2)[1:-1]
+def _searched(screen: BookScreen, high: float, why: str, precision: float) -> tuple[Decimal, str]:
+    """The same search on arrays below a total that does not fit, and the line that the answer is bound by.
+
+    A few totals a pass, each pass inside the bracket of the one before. The first pass looks close below:
+    what was expected is seldom far off.
+    """
+    low, totals = 0.0, high * _NEAR
+    while high - low > precision:
         found = screen.first_breaches(totals)
         failed = next((number for number, name in enumerate(found) if name is not None), None)
         if failed is None:
@@ -180,6 +183,7 @@ def _screened(screen: BookScreen, ceiling: Decimal, binding: str) -> tuple[Decim
         else:
             why = found[failed] or why
             low, high = float(totals[failed - 1]) if failed else low, float(totals[failed])
+        totals = np.linspace(low, high, _GRID + 2)[1:-1]
     return round_down_to_step(Decimal(repr(low)), _CENT), why
 
 

@@ -7,15 +7,15 @@ exact rule.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portfolio.core.carry import Floats
+from portfolio.core.carry import Floats, Ints
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.batch import moves_of
-from portfolio.core.margin.carry_arrays import ArrayRule, CarryRows
+from portfolio.core.margin.carry_arrays import ArrayRule, CarryFigures, CarryRows
 from portfolio.core.margin.carry_tables import CarryTables
 from portfolio.core.margin.lines import stress_lines
 from portfolio.core.margin.results import Lines
@@ -40,6 +40,23 @@ class CarryAccount:
     spot_price: Floats
     mark: Floats
     cash: float
+
+    def of(self, columns: Ints) -> "CarryAccount":
+        """The account with some of its pairs, in this order; nothing may be held of the others."""
+        keep = columns.tolist()
+        return replace(
+            self,
+            tables=self.tables.of(columns),
+            pair_ids=tuple(self.pair_ids[number] for number in keep),
+            coins=tuple(self.coins[number] for number in keep),
+            narratives=tuple(self.narratives[number] for number in keep),
+            perpetuals=tuple(self.perpetuals[number] for number in keep),
+            spot=self.spot[columns],
+            short=self.short[columns],
+            entry=self.entry[columns],
+            spot_price=self.spot_price[columns],
+            mark=self.mark[columns],
+        )
 
     def traded(self, targets: Floats) -> CarryRows:
         """The account after bringing both legs of every pair to these coins, (S, n), at taker fees."""
@@ -77,48 +94,49 @@ class BookScreen:
         scenarios: Sequence[Scenario],
         limits: RiskLimits,
     ) -> None:
-        self._account = account
+        asked = np.array([shares.get(pair_id, 0.0) for pair_id in account.pair_ids])
+        columns = np.flatnonzero((asked > 0) | (account.spot > 0))
+        self._account = account.of(columns)
         self._limits = limits
-        weights = np.array([shares.get(pair_id, 0.0) for pair_id in account.pair_ids])
+        weights = asked[columns]
         #: (n,): coins of one leg per USD of the book's one-leg total.
-        self._coins_per_usd = weights / account.mark
-        asked = [row for row in scenarios if row.prices_alone and row.binding]
-        moves = moves_of(asked, account.coins)
+        self._coins_per_usd = weights / self._account.mark
+        moving = _moving(scenarios, self._account.coins)
+        moves = moves_of(moving, self._account.coins)
         # The account as it is comes first.
         self._factors = np.concatenate((np.ones((1, len(weights))), moves.factors))
         self._shifts = np.concatenate((np.zeros(1), moves.ratio_shifts))
-        lines = [stress_lines(row, limits, Lines.BOOK) for row in asked]
+        lines = [stress_lines(row, limits, Lines.BOOK) for row in moving]
         book = limits.book
         self._health_min = np.array([float(book.health_min), *(float(row[0]) for row in lines)])
         self._usage_max = np.array([float(book.usage_max), *(float(row[1]) for row in lines)])
-        self._names = [f"stress:{row.name}" for row in asked]
+        self._names = [f"stress:{row.name}" for row in moving]
         # The far stresses forbid the border itself, as `stress_breaches` does.
-        self._strict = np.array([False, *(not row.near for row in asked)])
-        held = (weights > 0) | (account.spot > 0)
-        names = dict.fromkeys(
-            narrative for narrative, here in zip(account.narratives, held, strict=True) if here
-        )
-        self._narratives = list(names)
+        self._strict = np.array([False, *(not row.near for row in moving)])
+        self._narratives = list(dict.fromkeys(self._account.narratives))
         self._members = np.array(
-            [[row == name for row in account.narratives] for name in names], dtype=np.bool_
-        ).reshape(len(names), len(weights))
+            [[row == name for row in self._account.narratives] for name in self._narratives], dtype=np.bool_
+        ).reshape(len(self._narratives), len(weights))
 
     def first_breaches(self, totals: Floats) -> list[str | None]:
         """The first line that a book of each total (USD of one leg, (G,)) violates; None where it fits."""
         rows = self._account.traded(totals[:, None] * self._coins_per_usd)
-        found = [self._stressed(rows), self._tiers(rows), self._borrowed(rows), self._capped(rows)]
-        return [
-            next((name for name in names if name is not None), None) for names in zip(*found, strict=True)
-        ]
-
-    def _stressed(self, rows: CarryRows) -> list[str | None]:
-        """Health and usage now and under every stress."""
         count, cases = len(rows.cash), len(self._factors)
         repeated = rows.take(np.repeat(np.arange(count), cases))
         stressed = repeated.stressed(np.tile(self._factors, (count, 1)), np.tile(self._shifts, count))
-        totals = self._account.rule(stressed, self._account.tables).totals
-        health = totals.health.reshape(count, cases) < self._health_min
-        usage = totals.usage.reshape(count, cases)
+        found = self._account.rule(stressed, self._account.tables)
+        names = (
+            self._stressed(found, count),
+            self._tiers(rows),
+            self._borrowed(rows, found, cases),
+            self._capped(rows, found, cases),
+        )
+        return [next((name for name in row if name is not None), None) for row in zip(*names, strict=True)]
+
+    def _stressed(self, found: CarryFigures, count: int) -> list[str | None]:
+        """Health and usage now and under every stress."""
+        health = found.totals.health.reshape(count, -1) < self._health_min
+        usage = found.totals.usage.reshape(count, -1)
         over = ~(usage <= self._usage_max) | ((usage == self._usage_max) & self._strict)
         return [self._named(row, row_over) for row, row_over in zip(health, over, strict=True)]
 
@@ -137,26 +155,37 @@ class BookScreen:
             for row in over
         ]
 
-    def _borrowed(self, rows: CarryRows) -> list[str | None]:
+    def _borrowed(self, rows: CarryRows, found: CarryFigures, cases: int) -> list[str | None]:
         """Loans that the venue would refuse; only where debt grows."""
-        found = self._account.rule(rows, self._account.tables)
         grows = np.maximum(0.0, -rows.cash) > max(0.0, -self._account.cash)
-        quota = found.borrowed > self._account.tables.borrow_max
-        rate = ~(found.totals.usage < found.borrow_line)
+        line = 1.0 - 1.0 / self._account.tables.borrow_leverage
+        quota = found.borrowed[::cases] > self._account.tables.borrow_max
+        rate = ~(found.totals.usage[::cases] < line)
         return [
             ("borrow_quota" if over else "borrow_rate") if more and (over or high) else None
             for more, over, high in zip(grows, quota, rate, strict=True)
         ]
 
-    def _capped(self, rows: CarryRows) -> list[str | None]:
+    def _capped(self, rows: CarryRows, found: CarryFigures, cases: int) -> list[str | None]:
         """Narratives whose margin is too much of the equity."""
         count, names = len(rows.cash), len(self._narratives)
         if not names:
             return [None] * count
-        whole = self._account.rule(rows, self._account.tables)
         rest = rows.take(np.repeat(np.arange(count), names)).without(np.tile(self._members, (count, 1)))
         left = self._account.rule(rest, self._account.tables).consumed.reshape(count, names)
-        consumed = whole.consumed[:, None] - left
-        bound = float(self._limits.book.narrative_equity_share_max) * whole.totals.total_equity[:, None]
-        over = (consumed > 0) & ((whole.totals.total_equity[:, None] <= 0) | (consumed > bound))
+        consumed = found.consumed[::cases, None] - left
+        equity = found.totals.total_equity[::cases, None]
+        bound = float(self._limits.book.narrative_equity_share_max) * equity
+        over = (consumed > 0) & ((equity <= 0) | (consumed > bound))
         return [f"narrative:{self._narratives[int(np.argmax(row))]}" if row.any() else None for row in over]
+
+
+def _moving(scenarios: Sequence[Scenario], coins: Sequence[Coin]) -> list[Scenario]:
+    """Stresses that arrays can be asked and that move something of what is held: others change nothing."""
+    return [
+        row
+        for row in scenarios
+        if row.prices_alone
+        and row.binding
+        and (row.ratio_shift or any(coin in row.factors for coin in coins))
+    ]
