@@ -48,9 +48,12 @@ def outcome(call: Callable[[], MarginFigures]) -> MarginFigures | None:
 
 
 def fill(account: LiveMargin, deltas: dict[InstrumentId, Decimal]) -> None:
-    """What a venue would report after these trades."""
+    """What a venue would report after these trades; none happen while a price that makes them is broken."""
     before = account.state()
-    after = trade(before, deltas)
+    try:
+        after = trade(before, deltas)
+    except MissingDataError:
+        return
     for row in after.balances:
         if row not in before.balances:
             account.set_balance(row)
