@@ -121,6 +121,11 @@ class PortfolioController:
             if reason is not None:
                 await self._waiting.move(row, IntentStatus.VOID, reason)
                 return
+        gone = self._waiting.gone(intent)
+        if gone is not None:
+            cancelled = row.status is IntentStatus.CANCELLING
+            await self._waiting.move(row, IntentStatus.CANCELLED if cancelled else IntentStatus.STOPPED, gone)
+            return
         moves = plan_moves(intent.targets, self._view.pairs)
         results = await self._run_moves(intent, moves, await self._fundings(row, moves))
         await self._finish(intent, results)

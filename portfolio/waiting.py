@@ -69,6 +69,9 @@ class WaitingRoom:
             MissingDataError: an input is missing, too old, or cannot be.
         """
         view = self._view
+        gone = self.gone(intent)
+        if gone is not None:
+            return gone
         legs_traded = tuple(
             leg
             for target in intent.targets
@@ -96,6 +99,14 @@ class WaitingRoom:
             health_after=simulation.after.health_score,
         )
         return drifted(intent, view.pairs, world)
+
+    def gone(self, intent: Intent) -> str | None:
+        """Which pair the intent names that the desk, started anew, does not have any more; None: none.
+
+        Pairs are what the venue lists at the start: one that was delisted meanwhile is not among them.
+        """
+        names = [target.pair_id for target in intent.targets if target.pair_id not in self._view.pairs]
+        return f"{', '.join(names)}: not a pair of this desk any more" if names else None
 
     def _tolerance(self, target: Target) -> Decimal:
         pair = self._view.pair(target.pair_id)

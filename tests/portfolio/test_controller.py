@@ -173,6 +173,32 @@ async def test_a_price_that_runs_away_voids_an_intent_that_still_waits() -> None
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "begun", "ends"),
+    [
+        (IntentStatus.PROPOSED, False, IntentStatus.VOID),
+        (IntentStatus.EXECUTING, False, IntentStatus.VOID),
+        (IntentStatus.EXECUTING, True, IntentStatus.STOPPED),
+        (IntentStatus.CANCELLING, True, IntentStatus.CANCELLED),
+    ],
+)
+async def test_an_intent_of_a_pair_that_was_delisted_ends_and_the_desk_does_not(
+    *, status: IntentStatus, begun: bool, ends: IntentStatus
+) -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        made = trader.intent(("SOL", "0", "10"), ("ETH", "0", "1"))
+        lost = replace(made.targets[0], pair_id=PairId("GONE@bybit"))
+        made = replace(made, targets=(lost, made.targets[1]))
+        intent = trader.propose(made) if status is IntentStatus.PROPOSED else trader.record(made)
+        if begun:
+            await trader.rig.send(trader.rig.entry("ETH", "0.1"))
+        if status is IntentStatus.CANCELLING:
+            trader.move_intent(intent, status)
+        assert await until_final(trader, intent) is ends
+        assert trader.note(intent) == "GONE@bybit: not a pair of this desk any more"
+
+
+@pytest.mark.anyio
 async def test_an_intent_that_nobody_answers_expires() -> None:
     async with trading() as trader:
         made = trader.intent(("XRP", "0", "1000"))
