@@ -200,7 +200,6 @@ class Simulation:
         run.equity[here] = ahead.equity[:count]
         run.gross[here] = ahead.gross[:count]
         run.health[here] = np.minimum(run.health[here], ahead.health[:count])
-        run.paying[here.start :] = self._paying
         run.coins[here.start :] = book.coins
         run.costs[here, 3] += ahead.interest[:count]
         steps = slice(ahead.first + 1, until + 1)

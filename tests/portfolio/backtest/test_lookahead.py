@@ -61,6 +61,7 @@ def test_decisions_up_to_a_moment_do_not_know_what_follows(
     second = run_of(tmp_path, pl.concat([past, future]), options)
     # A folder that ends at a step exits nothing there, so what was decided at it can be compared too.
     count = cut * 3 + 1
-    assert np.array_equal(first.coins[:count], second.coins[:count])
-    assert np.array_equal(first.equity[:count], second.equity[:count])
+    assert np.allclose(first.coins[:count], second.coins[:count], rtol=1e-9, atol=0)
+    # Sums over stretches of another length may differ in their last bit.
+    assert np.allclose(first.equity[:count], second.equity[:count], rtol=1e-12, atol=0)
     assert np.array_equal(first.paying[:count], second.paying[:count])
