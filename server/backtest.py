@@ -30,6 +30,8 @@ from server.console import Console
 
 MODES = {BINANCE: BINANCE_PM, BYBIT: BYBIT_UTA, OKX: OKX_MULTI_CURRENCY}
 BUNDLE = "bundle"
+#: The bundled history starts in 2020 with few coins; a year of it is for the first forecasts.
+BUNDLE_FROM = "2021-01-01"
 
 
 def account_of(venue: Venue, pair_ids: Sequence[PairId], coins: Sequence[Coin]) -> AccountModel:
@@ -84,6 +86,8 @@ def main(
     report: Path | None,
 ) -> dict[str, Any]:
     """The command: run, show, write the report; the JSON of the result."""
+    if start is None and data is None:
+        start = BUNDLE_FROM
     request = Request(
         from_ns=None if start is None else parse_date(start), to_ns=None if end is None else parse_date(end)
     )

@@ -276,9 +276,7 @@ def backtest(
         Path | None, typer.Option(help="Folder with a panel.parquet; without it the package's own history.")
     ] = None,
     venue: Annotated[str | None, typer.Option(help="binance, bybit or okx; without it all of them.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="First day, such as 2021-01-01.")
-    ] = "2021-01-01",
+    start: Annotated[str | None, typer.Option("--from", help="First day, such as 2021-01-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page.")] = None,
     as_json: AsJson = False,

@@ -118,7 +118,7 @@ class _Study:
         self._stages: tuple[_Stage, ...] = ()
         self._stages = self._prepared(1.0)
         timer.done("markets")
-        self._period = _period(self._stages, request)
+        self._period = _period(self._stages)
         self._base = PolicyOptions(variant=Variant(limits=request.limits))
         self._done = 0
 
@@ -297,12 +297,12 @@ def _steps(market: VenueMarket, request: Request) -> tuple[int, int]:
     return first, last
 
 
-def _period(stages: Sequence[_Stage], request: Request) -> tuple[int, int]:
+def _period(stages: Sequence[_Stage]) -> tuple[int, int]:
     if not stages:
         raise InputError(
             "The period has no two settlements of any pair.", field="from", allowed="a period with history"
         )
     first = min(int(row.market.times_ns[row.first]) for row in stages)
     last = max(int(row.market.times_ns[row.last]) for row in stages)
-    start = first if request.from_ns is None else min(first, max(request.from_ns, 0))
-    return (start if request.from_ns is None else request.from_ns), last
+    # Days before the archive begins are no days in cash: they are not there.
+    return first, last

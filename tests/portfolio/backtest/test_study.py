@@ -127,3 +127,11 @@ def test_a_ratio_needs_two_ratios() -> None:
     assert ratio(good, none) is None
     assert ratio(none, good) is None
     assert ratio(good, Figures(-1.0, 0.1, 0.1, 0.0)) is None
+
+
+def test_days_before_the_archive_begins_are_not_days_in_cash(tmp_path: Path) -> None:
+    history = read(tmp_path, panel(["BTC", "ETH"], 40, rate=0.0003))
+    early = run_backtest(history, {}, model_of, Request(from_ns=10**18), ticking(), lambda *_: None)
+    plain = run_backtest(history, {}, model_of, Request(), ticking(), lambda *_: None)
+    assert early.settings.from_ns == START_MS * 1_000_000
+    assert early.portfolio.figures == plain.portfolio.figures
