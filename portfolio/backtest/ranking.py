@@ -4,6 +4,7 @@ What a selection depends on is the moment, which pairs are held, the size of the
 the policy's constants. Runs that agree in these share it.
 """
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from portfolio.core.allocation import AllocationPolicy
 from portfolio.core.candidates import BORROWED_SHARE, CandidateInput, margin_share
 from portfolio.core.carry import Floats
 from portfolio.core.decimals import ZERO
-from portfolio.core.forecast import RiskForecast
+from portfolio.core.forecast import Method, RiskForecast
 from portfolio.core.limits import RiskLimits
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate, Selection, Universe, UniverseSelector
@@ -33,22 +34,29 @@ class Variant:
 
     allocation: AllocationPolicy = field(default_factory=AllocationPolicy)
     limits: RiskLimits = field(default_factory=RiskLimits)
+    #: What volatility and correlation are forecast by.
+    risk: Method = "dcc-garch"
 
 
 class Ranker:
     """One venue's selections. `unit_usd` is the equity that costs and depth are judged at."""
 
     def __init__(
-        self, market: VenueMarket, model: AccountModel, unit_usd: float, walk: RiskWalk | None = None
+        self,
+        market: VenueMarket,
+        model: AccountModel,
+        unit_usd: float,
+        walks: MutableMapping[Method, RiskWalk] | None = None,
     ) -> None:
         self._market = market
         self._unit_usd = unit_usd
         self._uses = _narrative_uses(model)
         self._narratives = [pair.narrative for pair in model.pairs]
         self._intervals = [_intervals(row.spans_days) for row in market.series]
-        #: Risk does not depend on what borrowing costs: markets that differ in it alone share their walk.
-        self.walk = walk or RiskWalk(market)
-        self._universes: dict[int, Universe] = {}
+        #: By method, each begun when it is first asked. Risk does not depend on what borrowing costs: markets
+        #: that differ in it alone share their walks.
+        self.walks: MutableMapping[Method, RiskWalk] = {} if walks is None else walks
+        self._universes: dict[tuple[int, Method], Universe] = {}
         self._selections: dict[tuple[int, bytes, float, Variant], Selection] = {}
         self._selectors: dict[Variant, UniverseSelector] = {}
 
@@ -66,11 +74,12 @@ class Ranker:
         found = self._selections.get(key)
         if found is None:
             selector = self._selector(variant)
-            universe = self._universes.get(step)
+            universe = self._universes.get((step, variant.risk))
             if universe is None:
                 candidates = [self._candidate(step, column) for column in range(len(self._market.pair_ids))]
                 now = int(self._market.times_ns[step])
-                universe = self._universes[step] = selector.score(candidates, now, risk=self.risk(step))
+                risk = self.risk(step, variant.risk)
+                universe = self._universes[step, variant.risk] = selector.score(candidates, now, risk=risk)
             found = self._selections[key] = selector.choose(
                 universe,
                 held=[self._market.pair_ids[column] for column in np.flatnonzero(held).tolist()],
@@ -86,9 +95,12 @@ class Ranker:
             found = self._selectors[variant] = UniverseSelector(limits.book, limits.trade, variant.allocation)
         return found
 
-    def risk(self, step: int) -> RiskForecast:
+    def risk(self, step: int, method: Method = "dcc-garch") -> RiskForecast:
         """Forecast of the next day's returns of all pairs."""
-        return self.walk.at(int(self._market.times_ns[step]))
+        walk = self.walks.get(method)
+        if walk is None:
+            walk = self.walks[method] = RiskWalk(self._market, method)
+        return walk.at(int(self._market.times_ns[step]))
 
     def _candidate(self, step: int, column: int) -> Candidate:
         market = self._market

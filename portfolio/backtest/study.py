@@ -166,7 +166,7 @@ class _Study:
     def _prepared(self, borrow_multiple: float) -> tuple[_Stage, ...]:
         borrow = borrow_proxy(self._history.pairs, borrow_multiple)
         stages = []
-        walks = {row.market.venue: row.ranker.walk for row in self._stages}
+        walks = {row.market.venue: row.ranker.walks for row in self._stages}
         for venue in self._history.venues:
             pairs = self._history.of(venue).pairs
             market = venue_market(venue, pairs, self._candles, borrow)
@@ -269,6 +269,10 @@ def _ablations(base: PolicyOptions) -> dict[str, tuple[str, PolicyOptions]]:
         ),
         "stability_off": ("The stability multiplier is 1.", weighing(replace(policy, stability=False))),
         "dcc_penalty_off": ("No penalty on correlation.", weighing(replace(policy, penalty=0.0))),
+        "dcc_garch_off": (
+            "Risk by EWMA in place of DCC-GARCH, in the Sharpe ratio, the weights and the size.",
+            replace(base, variant=replace(base.variant, risk="ewma")),
+        ),
         "band_off": (
             "No pair band, no size band: every difference is traded.",
             replace(trading(replace(limits.trade, band=Decimal(0))), pacing=still),

@@ -39,8 +39,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> BacktestResult:
     found = run_backtest(
         history, read_candles(folder), model_of, Request(), ticking(), lambda *step: seen.append(step)
     )
-    assert seen[0][1:] == (0, 13)
-    assert seen[-1][1:] == (13, 13)
+    assert seen[0][1:] == (0, 14)
+    assert seen[-1][1:] == (14, 14)
     return found
 
 
@@ -50,8 +50,8 @@ def test_every_run_has_the_keys_of_the_contract(result: BacktestResult) -> None:
         assert set(found[name]) >= KEYS
         assert set(found[name]["costs"]) == {"fees", "slippage", "adverse_selection", "borrow", "total"}
     assert set(found["ablation"]) == {
-        "softmax_off", "stability_off", "dcc_penalty_off", "band_off", "cost_gate_off", "pace_off",
-        "volatility_budget_off",
+        "softmax_off", "stability_off", "dcc_penalty_off", "dcc_garch_off", "band_off", "cost_gate_off",
+        "pace_off", "volatility_budget_off",
     }  # fmt: skip
     assert set(found["sensitivity"]) == {"borrow_x0.5", "borrow_x2"}
     assert found["seconds"] > 0
