@@ -64,6 +64,7 @@ class BacktestGuard:
         self._columns = {pair.pair_id: number for number, pair in enumerate(model.pairs)}
         self.state = GuardState()
         self._acted_ns = 0
+        self._restarted = False
 
     def crossing(self, market: VenueMarket, book: Book, step: int) -> tuple[Floats, Floats]:
         """Spot and mark prices at which the account first crosses a line on its way to `step`.
@@ -140,11 +141,13 @@ class BacktestGuard:
         if self._acted_ns and time_ns - self._acted_ns >= OPERATOR_NS:
             self.state = acknowledged(self.state)
             self._acted_ns = 0
+            # Only what a drawdown froze measures it anew.
+            self._restarted = self.state.peak_equity is None
 
-    @property
-    def peak_restarts(self) -> bool:
-        """Whether the operator lifted a drawdown, so that the peak starts anew."""
-        return self.state.peak_equity is None
+    def restarts_peak(self) -> bool:
+        """Whether the operator let the desk go on since this was last asked: drawdowns start anew then."""
+        found, self._restarted = self._restarted, False
+        return found
 
     def _liquidated(self, figures: MarginFigures) -> bool:
         line = self._model.mode.liquidation_line

@@ -225,12 +225,16 @@ class Simulation:
         time_ns = int(self._market.times_ns[step])
         spot, mark = self._market.spot[step], self._market.mark[step]
         for column, coins in decision.targets.items():
+            # A policy may want what ended hours ago: nobody trades it any more.
+            if not self._market.alive[step, column]:
+                continue
             if coins > self._book.coins[column] and self._guard.veto(column, time_ns) is not None:
                 continue
             self._trade(step, column, coins, spot, mark, urgent=False)
-        if self._guard.peak_restarts:
+        if self._guard.restarts_peak():
             self._peak = self._book.equity(spot, mark)
-        self._refresh(step)
+        # A decision may fall on the last settlement of a market, and cannot know that it is the last one.
+        self._delisted(step)
 
     def _refresh(self, step: int) -> None:
         """Figures of a step after trading at it."""
@@ -335,7 +339,7 @@ class Simulation:
         """Leave what has no market any more, at its last price."""
         market = self._market
         for column in self._book.held().tolist():
-            if market.ends[column] and market.last[column] == step and step > self._first:
+            if market.ends[column] and market.last[column] == step:
                 self._exit_at_end(step, column)
         self._refresh(step)
 

@@ -169,3 +169,35 @@ def test_the_policy_holds_cash_where_nothing_pays(tmp_path: Path) -> None:
     run = Simulation(market, model, policy, RiskLimits(), 1e5, 0, len(market.times_ns) - 1)()
     assert run.equity.tolist() == [1e5] * len(run.equity)
     assert not run.paying.any()
+
+
+@pytest.mark.parametrize("ends_at", [57, 58, 59, 60])
+def test_a_pair_is_left_at_its_end_when_a_decision_falls_on_it_too(tmp_path: Path, ends_at: int) -> None:
+    """A desk that trades at the last settlement of a market is not stuck in it, nor does it enter again."""
+    frame = pl.concat([rows("BTC", 40), rows("SOL", 40).head(ends_at + 1)])
+    market = market_of(read(tmp_path, frame))
+    bitcoin, solana = (market.pair_ids.index(PairId(f"{coin}@binance")) for coin in ("BTC", "SOL"))
+
+    def plan(moment: Moment) -> dict[int, float]:
+        sizes = {bitcoin: 1.0 + 0.001 * moment.step}
+        return sizes | {solana: 1_000.0}
+
+    run = simulated(market, plan)
+    assert [(action.rule, action.to_usd) for action in run.actions] == [("delisted", 0.0)]
+    assert not run.coins[ends_at:, solana].any()
+    assert run.coins[-1, bitcoin] > 1.0
+    explained(run)
+
+
+def test_a_fall_is_measured_from_the_peak_however_often_the_book_was_traded_since(tmp_path: Path) -> None:
+    """The perpetual runs away from spot by 0.15 % a settlement: 13 % of the equity in a month."""
+    dearer = (1.0 + 0.0015 * (pl.col("time") - START_MS) / (8 * 3_600_000)).alias("dearer")
+    frame = panel(["BTC"], 40, move=0.0, rate=0.0).with_columns(dearer)
+    frame = frame.with_columns(pl.col("perp_px", "mark_px") * pl.col("dearer")).drop("dearer")
+    market = market_of(read(tmp_path, frame))
+    run = simulated(market, lambda moment: {0: 4.0 + 0.001 * moment.step})
+    frozen = [action for action in run.actions if action.rule == Rule.DRAWDOWN]
+    assert frozen
+    fall = 1.0 - run.equity[market.index_of(frozen[0].time_ns)] / run.equity.max()
+    assert 0.1 < fall < 0.11
+    explained(run)
