@@ -49,6 +49,8 @@ class Verdict:
 
     spot: Floats
     mark: Floats
+    #: Of the account as the guard found it.
+    health: float
     liquidated: bool
     cuts: tuple[Cut, ...]
 
@@ -104,7 +106,7 @@ class BacktestGuard:
         state = margin_state(self._model, book, spot, mark)
         figures = self._sim.rule(state, extrapolate=True).figures
         if self._liquidated(figures):
-            return Verdict(spot, mark, liquidated=True, cuts=())
+            return Verdict(spot, mark, 0.0, liquidated=True, cuts=())
         legs = legs_of(self._model, book)
         cuts = Cuts(self._sim, state, self._specs, legs, figures)
         decision = decide(self._input(book, figures, mark, time_ns, peak, scores), cuts)
@@ -118,7 +120,7 @@ class BacktestGuard:
                 found.append(Cut(column, to_coins, action.rules[0], self._reason(action.rules[0], figures)))
         # The next account read finds the pairs whole: they are given back, as after the live guard's orders.
         self.state = replace(self.state, held={})
-        return Verdict(spot, mark, liquidated=False, cuts=tuple(found))
+        return Verdict(spot, mark, float(figures.health_score), liquidated=False, cuts=tuple(found))
 
     def veto(self, column: int, time_ns: int) -> str | None:
         """Why this pair may not grow now; None when nothing stands against it."""

@@ -282,9 +282,11 @@ class Simulation:
         spot, mark = self._guard.crossing(market, book, step)
         time_ns = int(market.times_ns[step])
         verdict = self._guard.act(book, spot, mark, time_ns, self._peak, self._policy.scores())
+        # What the guard found counts, whatever is left of it at the end of the interval.
+        here = step - self._first
+        self.run.health[here] = min(float(self.run.health[here]), verdict.health)
         if verdict.liquidated:
             self.run.liquidations += 1
-            self.run.health[step - self._first] = 0.0
             for column in book.held().tolist():
                 self._forced(
                     step,

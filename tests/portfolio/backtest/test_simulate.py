@@ -111,6 +111,8 @@ def test_the_guard_reduces_a_levered_book_when_prices_run_and_nothing_is_liquida
     assert {action.rule for action in run.actions} <= {Rule.HEALTH, Rule.USAGE}
     assert run.actions
     assert all(action.to_usd < action.from_usd for action in run.actions)
+    found = [float(action.reason.split("health ")[1].split(",")[0]) for action in run.actions]
+    assert run.health.min() < min(found) + 0.001, "health as the guard found it is part of the lowest health"
     assert run.coins[-1].sum() < run.coins[29].sum()
     explained(run)
 
