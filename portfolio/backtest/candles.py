@@ -49,17 +49,18 @@ def read_candles(folder: Path) -> Mapping[PairId, Candles]:
     """Highs and lows of perpetuals; empty where the folder has no candles.
 
     Raises:
-        InputError: a candle file without its columns.
+        InputError: a candle file that cannot be read, or without its columns or with others in their place.
     """
     path = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if path is None:
         return {}
     frame = pl.scan_parquet(path)
-    names = frame.collect_schema().names()
-    absent = [name for name in _COLUMNS if name not in names]
-    if absent:
-        raise InputError(f"{path} has no column {absent[0]!r}.", field=absent[0], allowed=", ".join(_COLUMNS))
-    if "kind" in names:
+    try:
+        schema = frame.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path} is not a readable Parquet file: {error}.", field="data") from error
+    _check(path, schema)
+    if "kind" in schema.names():
         frame = frame.filter(pl.col("kind").cast(pl.String) == "perp")
     rows = (
         frame.select(
@@ -76,6 +77,20 @@ def read_candles(folder: Path) -> Mapping[PairId, Candles]:
             part["time"].to_numpy().astype(np.int64) * MS_NS, part["high"].to_numpy(), part["low"].to_numpy()
         )
     return found
+
+
+def _check(path: Path, schema: pl.Schema) -> None:
+    """Refuse a file whose columns are absent or of another kind."""
+    absent = [name for name in _COLUMNS if name not in schema.names()]
+    if absent:
+        raise InputError(f"{path} has no column {absent[0]!r}.", field=absent[0], allowed=", ".join(_COLUMNS))
+    for name in ("high", "low"):
+        if not schema[name].is_numeric():
+            raise InputError(f"{path}: column {name!r} holds {schema[name]}, not numbers.", field=name)
+    if not schema["time"].is_integer():
+        raise InputError(
+            f"{path}: column 'time' holds {schema['time']}, not whole milliseconds.", field="time"
+        )
 
 
 def extremes(pair: PairHistory, candles: Candles | None) -> Extremes:

@@ -7,6 +7,8 @@ order. Intervals are never assumed: they follow from the times. What is not ther
 - a mark price that is missing is the perpetual's price, and the other way round;
 - a settlement without a price keeps the last known one for at most a day;
 - a pair starts at its first settlement with both prices, and ends at its last one.
+
+Rows of a venue without a margin rule, or of a symbol in another quote, are left out and a note says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,7 +87,7 @@ def read_history(folder: Path, source: str, venues: Sequence[Venue]) -> History:
     Args:
         folder: Where `panel.parquet` is.
         source: How notices name it.
-        venues: Venues that an account rule stands for; others are an error.
+        venues: Venues that an account rule stands for; rows of others are left out, with a note.
 
     Raises:
         MissingDataError: no such file, or no pair with prices in it.
@@ -102,7 +104,8 @@ def read_history(folder: Path, source: str, venues: Sequence[Venue]) -> History:
         raise InputError(f"{path} is not a readable Parquet file: {error}.", field="data") from error
     frame = _typed(frame, path)
     notes: list[str] = []
-    _check(frame, path, venues)
+    frame = _ours(frame, path, venues, notes)
+    _check(frame, path)
     frame = _unique(frame, path, notes)
     pairs: dict[PairId, PairHistory] = {}
     for (venue, symbol), rows in sorted(frame.group_by("venue", "symbol"), key=lambda item: str(item[0])):
@@ -133,11 +136,40 @@ def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     ).with_columns(pl.col(_PRICES).fill_nan(None))
 
 
-def _check(frame: pl.DataFrame, path: Path, venues: Sequence[Venue]) -> None:
+def _ours(frame: pl.DataFrame, path: Path, venues: Sequence[Venue], notes: list[str]) -> pl.DataFrame:
+    """The rows that an account can trade; what is left out is told.
+
+    Raises:
+        InputError: a row without a venue or a symbol, or none that an account can trade.
+    """
+    for name in ("venue", "symbol"):
+        rows = frame.filter(pl.col(name).is_null())
+        if not rows.is_empty():
+            raise InputError(f"{path}, row {rows['row'][0]}, column {name!r} is empty.", field=name)
+    wanted = {
+        "venue": (pl.col("venue").is_in(list(venues)), ", ".join(venues), "no margin rule stands for it"),
+        "symbol": (pl.col("symbol").str.ends_with(QUOTE), f"a symbol in {QUOTE}", f"it is not in {QUOTE}"),
+    }
+    found = frame
+    for name, (good, allowed, why) in wanted.items():
+        out = found.filter(~good)
+        found = found.filter(good)
+        if found.is_empty() and not out.is_empty():
+            first = out.row(0, named=True)
+            raise InputError(
+                f"{path}, row {first['row']}, column {name!r}: {first[name]!r} cannot be used ({why}), "
+                "nor any other row.",
+                field=name,
+                allowed=allowed,
+            )
+        for value, count in sorted(out.group_by(name).len().rows()):
+            notes.append(f"{name} {value}: {count} rows are left out, {why}.")
+    return found
+
+
+def _check(frame: pl.DataFrame, path: Path) -> None:
     """Refuse the first row that holds what it cannot, by file, row and column."""
     wrong = {
-        "venue": ~pl.col("venue").is_in(list(venues)) | pl.col("venue").is_null(),
-        "symbol": ~pl.col("symbol").str.ends_with(QUOTE) | pl.col("symbol").is_null(),
         "time": ~pl.col("time").is_between(_TIME_MIN, _TIME_MAX) | pl.col("time").is_null(),
         "rate": ~pl.col("rate").is_between(-_RATE_MAX, _RATE_MAX)
         | pl.col("rate").is_null()
@@ -145,8 +177,6 @@ def _check(frame: pl.DataFrame, path: Path, venues: Sequence[Venue]) -> None:
         **{name: ~((pl.col(name) > 0) & pl.col(name).is_finite()) for name in _PRICES},
     }
     allowed = {
-        "venue": ", ".join(venues),
-        "symbol": f"a symbol in {QUOTE}",
         "time": "milliseconds since 1970, UTC",
         "rate": f"a fraction of notional within +-{_RATE_MAX:g}",
         **dict.fromkeys(_PRICES, "a finite price above zero, or none"),

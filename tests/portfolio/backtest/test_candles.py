@@ -50,3 +50,22 @@ def test_a_folder_may_have_no_candles_but_not_half_of_them(tmp_path: Path) -> No
     hourly(panel(["BTC"], 2), {"up": 0.0, "down": 0.0}).drop("low").write_parquet(tmp_path / "hourly.parquet")
     with pytest.raises(InputError, match="no column 'low'"):
         read_candles(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"), [("high", "holds String, not numbers"), ("time", "not whole milliseconds")]
+)
+def test_candles_of_another_kind_are_refused_by_file_and_column(
+    tmp_path: Path, column: str, said: str
+) -> None:
+    candles = hourly(panel(["BTC"], 2), {"up": 0.0, "down": 0.0})
+    candles.with_columns(pl.col(column).cast(pl.String)).write_parquet(tmp_path / "hourly.parquet")
+    with pytest.raises(InputError, match=said) as caught:
+        read_candles(tmp_path)
+    assert caught.value.field == column
+
+
+def test_a_candle_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "hourly.parquet").write_bytes(b"nothing of the kind")
+    with pytest.raises(InputError, match=r"hourly.parquet is not a readable Parquet file"):
+        read_candles(tmp_path)

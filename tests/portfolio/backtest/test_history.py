@@ -46,9 +46,8 @@ def test_a_column_that_is_absent_is_named(tmp_path: Path, column: str) -> None:
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("venue", "nowhere"),
         ("venue", None),
-        ("symbol", "BTCUSD"),
+        ("symbol", None),
         ("time", 1_700_000_000),
         ("rate", 3.0),
         ("rate", float("nan")),
@@ -63,6 +62,23 @@ def test_a_cell_that_cannot_be_is_named_by_file_row_and_column(
 ) -> None:
     with pytest.raises(InputError, match=rf"panel.parquet, row 4, column '{column}'") as caught:
         read(tmp_path, changed(4, column, value))
+    assert caught.value.field == column
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [("venue", "nowhere", "no margin rule stands for it"), ("symbol", "BTCUSDC", "it is not in USDT")],
+)
+def test_rows_that_no_account_can_trade_are_left_out_and_named(
+    tmp_path: Path, column: str, value: str, why: str
+) -> None:
+    ours = panel(["BTC", "ETH"], 3)
+    others = rows("BTC", 3).with_columns(pl.lit(value).alias(column), rate=pl.lit(9.0))
+    history = read(tmp_path, pl.concat([others, ours]))
+    assert history.notes == (f"{column} {value}: 9 rows are left out, {why}.",)
+    assert list(history.pairs) == [BTC, PairId("ETH@binance")]
+    with pytest.raises(InputError, match=rf"row 0, column '{column}': '{value}' cannot be used") as caught:
+        read(tmp_path, others)
     assert caught.value.field == column
 
 
