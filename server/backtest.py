@@ -21,10 +21,12 @@ from portfolio.backtest.candles import read_candles
 from portfolio.backtest.history import read_history
 from portfolio.backtest.result import BacktestResult, RunResult, to_json
 from portfolio.backtest.study import Request, Timer, run_backtest
+from portfolio.core.carry import DAY_NS
 from portfolio.core.errors import InputError
 from portfolio.core.margin.modes import BINANCE_PM, BYBIT_UTA, OKX_MULTI_CURRENCY
 from portfolio.core.names import Coin, PairId, Venue
 from portfolio.core.universe import carry_pairs
+from server.backtest_peers import installed_peers
 from server.backtest_report import render_report
 from server.console import Console
 
@@ -74,7 +76,22 @@ def backtest(
         history = history.of(Venue(venue))
     candles = read_candles(folder)
     timer.done("read")
-    return run_backtest(history, candles, account_of, request, timer, progress)
+    return run_backtest(history, candles, account_of, request, timer, progress, installed_peers())
+
+
+def request_of(start: str | None, end: str | None) -> Request:
+    """The period that two texts name, each a day or a moment; a last day is part of it, to its midnight.
+
+    Raises:
+        InputError: not such a text, or a period that ends before it begins.
+    """
+    from_ns = None if start is None else parse_date(start, "from")
+    to_ns = None if end is None else parse_date(end, "to")
+    if end is not None and to_ns is not None and len(end) == len("2021-01-01"):
+        to_ns += DAY_NS
+    if from_ns is not None and to_ns is not None and from_ns >= to_ns:
+        raise InputError("The period ends before it begins.", field="to", allowed=f"{start} or later")
+    return Request(from_ns=from_ns, to_ns=to_ns)
 
 
 def main(
@@ -88,11 +105,7 @@ def main(
     """The command: run, show, write the report; the JSON of the result."""
     if start is None and data is None:
         start = BUNDLE_FROM
-    request = Request(
-        from_ns=None if start is None else parse_date(start), to_ns=None if end is None else parse_date(end)
-    )
-    if request.from_ns is not None and request.to_ns is not None and request.from_ns >= request.to_ns:
-        raise InputError("The period ends before it begins.", field="to", allowed=f"later than {start}")
+    request = request_of(start, end)
     with _bar() as progress:
         result = backtest(data, venue, request, progress)
     if report is not None:

@@ -5,10 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from exchanges.paper.replay import parse_date
 from portfolio.backtest.result import to_json
-from portfolio.backtest.study import Request
-from server.backtest import backtest
+from server.backtest import backtest, request_of
 from server.backtest_report import render_report
 from server.console import Console, run
 
@@ -20,11 +18,7 @@ def backtest_child(venue: str | None, start: str | None, end: str | None, report
     """
 
     def work(console: Console) -> dict[str, Any]:
-        request = Request(
-            from_ns=None if start is None else parse_date(start),
-            to_ns=None if end is None else parse_date(end),
-        )
-        result = backtest(None, venue, request, _say)
+        result = backtest(None, venue, request_of(start, end), _say)
         _say("report", 1, 1)
         report.write_text(render_report(result), encoding="utf-8")
         return to_json(result)

@@ -130,7 +130,7 @@ def run_backtest(
     report: Annotated[Path, typer.Option(help="Where the page goes.")],
     venue: Annotated[str | None, typer.Option(help="Only this one.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last day, included.")] = None,
 ) -> None:
     """A backtest for an agent, started by the front."""
     from server.background import begin_background
@@ -276,8 +276,12 @@ def backtest(
         Path | None, typer.Option(help="Folder with a panel.parquet; without it the package's own history.")
     ] = None,
     venue: Annotated[str | None, typer.Option(help="binance, bybit or okx; without it all of them.")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="First day, such as 2021-01-01.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="First day, such as 2021-01-01, or a moment, UTC.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="Last day, included to its midnight, or a moment, UTC.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page.")] = None,
     as_json: AsJson = False,
 ) -> None:

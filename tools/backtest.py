@@ -54,7 +54,7 @@ class BacktestArguments(Arguments):
     ] = None
     last: Annotated[
         Day | None,
-        Field(alias="to", description="It ends at 00:00 UTC of this day; without it with the data."),
+        Field(alias="to", description="Last day, UTC, included; without it the data's last."),
     ] = None
     venue: Annotated[
         Literal["binance", "bybit", "okx"] | None, Field(description="Only this venue; without it all.")

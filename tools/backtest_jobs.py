@@ -32,7 +32,7 @@ class BacktestStatus(StrEnum):
 class BacktestRequest:
     """What to run; None: what the bundled data has."""
 
-    #: UTC; it ends at the first moment of `last`.
+    #: UTC; both days are part of it.
     first: date | None
     last: date | None
     venue: str | None

@@ -110,8 +110,8 @@ def funding_between(replay: Replay, coin: Coin, since_ns: int, until_ns: int) ->
     return points[first:last]
 
 
-def parse_date(text: str) -> int:
-    """`2024-08-05` or `2024-08-05T12:00` (UTC) as market ns.
+def parse_date(text: str, field: str = "from") -> int:
+    """`2024-08-05` or `2024-08-05T12:00` (UTC) as market ns; `field` is the option that an error names.
 
     Raises:
         InputError: not such a text.
@@ -120,7 +120,7 @@ def parse_date(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(
-            f"{text!r} is not a date.", field="from", allowed="YYYY-MM-DD or YYYY-MM-DDTHH:MM, UTC"
+            f"{text!r} is not a date.", field=field, allowed="YYYY-MM-DD or YYYY-MM-DDTHH:MM, UTC"
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from portfolio.core.errors import InputError
+from server.backtest import request_of
 from tests.portfolio.backtest.made import panel, rows, write
 
 
@@ -54,7 +56,9 @@ def test_one_venue_and_a_period_can_be_asked_for(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     settings = json.loads(done.stdout)["settings"]
     assert settings["venues"] == ["okx"]
-    assert (settings["from"][:10], settings["to"][:10]) == ("2023-01-20", "2023-02-20")
+    assert (settings["from"][:10], settings["to"][:10]) == ("2023-01-20", "2023-02-21"), (
+        "to the midnight of the last day"
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,7 @@ def test_one_venue_and_a_period_can_be_asked_for(folder: Path) -> None:
         (("--venue", "bybit"), "no pair of 'bybit'"),
         (("--from", "2023-03-01", "--to", "2023-01-05"), "ends before it begins"),
         (("--from", "soon"), "not a date"),
+        (("--to", "later"), "not a date"),
         (("--from", "2030-01-01"), "no two settlements"),
     ],
 )
@@ -71,6 +76,17 @@ def test_what_cannot_be_run_is_said_and_fails(folder: Path, arguments: tuple[str
     assert done.returncode != 0
     assert said in done.stderr
     assert json.loads(done.stdout)["error"]["message"]
+
+
+def test_the_last_day_is_part_of_the_period_and_a_moment_is_a_moment() -> None:
+    day = request_of("2023-01-20", "2023-01-20")
+    assert day.to_ns == request_of(None, "2023-01-21T00:00").to_ns
+    assert request_of(None, "2023-01-20T12:00").to_ns == request_of("2023-01-20T12:00", None).from_ns
+    with pytest.raises(InputError, match="ends before it begins"):
+        request_of("2023-01-21", "2023-01-20")
+    with pytest.raises(InputError, match="not a date") as caught:
+        request_of(None, "tomorrow")
+    assert caught.value.field == "to"
 
 
 def test_a_folder_with_a_bad_row_names_file_row_and_column(tmp_path: Path) -> None:
