@@ -12,6 +12,7 @@ import numpy as np
 
 from portfolio.backtest.account import AccountModel, Book, at_prices, legs_of, margin_state
 from portfolio.backtest.market import Bools, VenueMarket
+from portfolio.backtest.peers import Weigher, weighed
 from portfolio.backtest.ranking import Ranker, Variant
 from portfolio.backtest.simulate import Decision, Moment
 from portfolio.core.book_target import book_carry, book_volatility, size_selection
@@ -57,6 +58,8 @@ class PolicyOptions:
     single: bool = False
     #: Every eligible pair weighs the same.
     equal: bool = False
+    #: A peer that weighs in our place.
+    weigher: Weigher | None = None
 
 
 class CarryPolicy:
@@ -95,7 +98,7 @@ class CarryPolicy:
         """Select, weigh, size, and trade what the bands leave. An account without equity decides nothing."""
         if moment.equity <= 0:
             return Decision()
-        selection = self._ranker.select(moment.step, moment.book.coins, self._multiple, self._options.variant)
+        selection = self._selected(moment)
         self._scores = {row.pair_id: row.quality for row in selection.scores}
         held = self._held(moment)
         weights = self._weights(selection, held)
@@ -109,6 +112,11 @@ class CarryPolicy:
         size = self._size(moment, selection, weights, carry, borrow, None if fresh else total)
         self._remember(moment, size)
         return Decision(self._traded(moment, size.targets_usd, held), paying, size.binding)
+
+    def _selected(self, moment: Moment) -> Selection:
+        multiple, weigher = self._multiple, self._options.weigher
+        found = self._ranker.select(moment.step, moment.book.coins, multiple, self._options.variant)
+        return found if weigher is None else weighed(found, weigher, self._ranker.book_usd(multiple))
 
     def _weights(self, selection: Selection, held: Mapping[PairId, Decimal]) -> Mapping[PairId, float]:
         if not selection.eligible:

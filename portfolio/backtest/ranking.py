@@ -69,8 +69,8 @@ class Ranker:
             book_multiple: One-leg total over equity at which caps are taken.
             variant: Constants.
         """
-        multiple = max(_SIZE_STEP, round(book_multiple / _SIZE_STEP) * _SIZE_STEP)
-        key = (step, (held > 0).tobytes(), multiple, variant)
+        book_usd = self.book_usd(book_multiple)
+        key = (step, (held > 0).tobytes(), book_usd, variant)
         found = self._selections.get(key)
         if found is None:
             selector = self._selector(variant)
@@ -84,9 +84,13 @@ class Ranker:
                 universe,
                 held=[self._market.pair_ids[column] for column in np.flatnonzero(held).tolist()],
                 equity_usd=self._unit_usd,
-                book_usd=self._unit_usd * multiple,
+                book_usd=book_usd,
             )
         return found
+
+    def book_usd(self, book_multiple: float) -> float:
+        """Size of the book that `select` takes caps at, USD of one leg."""
+        return self._unit_usd * max(_SIZE_STEP, round(book_multiple / _SIZE_STEP) * _SIZE_STEP)
 
     def _selector(self, variant: Variant) -> UniverseSelector:
         found = self._selectors.get(variant)

@@ -213,6 +213,8 @@ class BacktestResult:
     honesty: tuple[str, ...]
     seconds: float
     seconds_by_part: Mapping[str, float]
+    #: Why no peer was run, a full sentence; None when one was.
+    peers_missing: str | None = None
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
@@ -240,6 +242,7 @@ def to_json(result: BacktestResult) -> dict[str, object]:
         },
         "ablation": {run.name: _ablation(run, result.portfolio) for run in result.ablation},
         "peers": {run.name: _run(run) for run in result.peers},
+        "peers_missing": result.peers_missing,
         "sensitivity": {row.name: _short(row.run) for row in result.sensitivity},
         "settings": _settings(result.settings),
         "data": _data(result.data),

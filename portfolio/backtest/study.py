@@ -17,6 +17,7 @@ from portfolio.backtest.combine import combine
 from portfolio.backtest.history import History
 from portfolio.backtest.market import VenueMarket, borrow_proxy, venue_market
 from portfolio.backtest.notices import assumptions, data_notice, honesty
+from portfolio.backtest.peers import NO_PEERS, Peer, Peers
 from portfolio.backtest.policies import CarryPolicy, PolicyOptions, StaticPolicy
 from portfolio.backtest.ranking import Ranker, Variant
 from portfolio.backtest.result import BacktestResult, RunResult, Sensitivity, Settings
@@ -86,6 +87,7 @@ def run_backtest(
     request: Request,
     timer: Timer,
     progress: Callable[[str, int, int], None],
+    peers: Peers = NO_PEERS,
 ) -> BacktestResult:
     """Run everything.
 
@@ -96,11 +98,12 @@ def run_backtest(
         request: Period, equity, limits.
         timer: Told when each part is done.
         progress: Called with what runs now, how many runs are done, and of how many.
+        peers: Reference portfolios to run beside ours.
 
     Raises:
         InputError: the period has no two days of history.
     """
-    return _Study(history, candles, accounts, request, timer, progress)()
+    return _Study(history, candles, accounts, request, timer, progress, peers)()
 
 
 class _Study:
@@ -112,9 +115,10 @@ class _Study:
         request: Request,
         timer: Timer,
         progress: Callable[[str, int, int], None],
+        peers: Peers,
     ) -> None:
         self._history, self._candles, self._accounts = history, candles, accounts
-        self._request, self._timer, self._progress = request, timer, progress
+        self._request, self._timer, self._progress, self._peers = request, timer, progress, peers
         self._stages: tuple[_Stage, ...] = ()
         self._stages = self._prepared(1.0)
         timer.done("markets")
@@ -124,7 +128,7 @@ class _Study:
 
     def __call__(self) -> BacktestResult:
         ablations = _ablations(self._base)
-        self._planned = 4 + len(ablations) + len(BORROW_MULTIPLES)
+        self._planned = 4 + len(ablations) + len(self._peers.by_name) + len(BORROW_MULTIPLES)
         portfolio = self._run("portfolio", "The whole policy.", self._stages, self._base)
         self._timer.done("portfolio")
         single = self._run(
@@ -146,6 +150,8 @@ class _Study:
             for name, (description, options) in ablations.items()
         )
         self._timer.done("ablation")
+        peers = tuple(self._beside(name, peer) for name, peer in self._peers.by_name.items())
+        self._timer.done("peers")
         sensitivity = tuple(self._with_borrow(multiple) for multiple in BORROW_MULTIPLES)
         self._timer.done("sensitivity")
         return BacktestResult(
@@ -156,7 +162,8 @@ class _Study:
             btc_static=static,
             equal_weight=equal,
             ablation=ablation,
-            peers=(),
+            peers=peers,
+            peers_missing=self._peers.missing,
             sensitivity=sensitivity,
             honesty=honesty(self._history, self._total_usd()),
             seconds=self._timer.total,
@@ -223,6 +230,9 @@ class _Study:
         self._done += 1
         self._progress(name, self._done, self._planned)
         return combine(name, description, runs, [usd] * len(runs), self._period, self._request.seed)
+
+    def _beside(self, name: str, peer: Peer) -> RunResult:
+        return self._run(name, peer.description, self._stages, replace(self._base, weigher=peer.weigher))
 
     def _with_borrow(self, multiple: float) -> Sensitivity:
         name = f"borrow_x{multiple:g}"

@@ -124,7 +124,7 @@ def peers(result: BacktestResult) -> Table:
         "Peers on the same inputs",
         ("Run", "Sharpe", *_RUN_COLUMNS),
         (_base(result), *rows) if rows else (),
-        empty="No peer was run.",
+        empty=result.peers_missing or "No peer was run.",
     )
 
 

@@ -55,7 +55,9 @@ def test_every_run_has_the_keys_of_the_contract(result: BacktestResult) -> None:
     }  # fmt: skip
     assert set(found["sensitivity"]) == {"borrow_x0.5", "borrow_x2"}
     assert found["seconds"] > 0
-    assert set(found["seconds_by_part"]) == {"markets", "portfolio", "baselines", "ablation", "sensitivity"}
+    assert set(found["seconds_by_part"]) == {
+        "markets", "portfolio", "baselines", "ablation", "peers", "sensitivity",
+    }  # fmt: skip
     assert found["data"]["source"] == "made"
     assert len(found["honesty"]) >= 5
 
