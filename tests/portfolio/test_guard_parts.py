@@ -21,7 +21,7 @@ from portfolio.core.limits import SECOND_NS, RiskLimits
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.market import CoinPrice, Mark
 from portfolio.core.names import AccountId, Coin, InstrumentId, PairId
-from portfolio.core.orders import OrderClass, Side, TimeInForce
+from portfolio.core.orders import Accepted, OrderClass, Side, TimeInForce
 from portfolio.core.risk import LeveragePolicy
 from portfolio.guard_facts import FactsGatherer, JournalFacts, tolerance_of
 from portfolio.guard_margin import AccountMargin
@@ -324,6 +324,22 @@ async def test_a_resting_order_of_a_pair_that_is_cut_is_cancelled() -> None:
         assert row is not None
         assert (row.state, row.filled) == ("closed", D(0))
         assert hedged(post, "BTC", "0.001")
+
+
+@pytest.mark.anyio
+async def test_a_small_naked_leg_that_the_venue_refused_often_is_not_cut_into_orders_too_small_to_send() -> (
+    None
+):
+    async with guarded({}) as post:
+        price = post.rig.view.reference_price(perpetual("DOGE"))
+        small = (D(8) / price).quantize(D(1))
+        bought = post.rig.order("DOGE", SPOT.kind, Side.BUY, small, OrderClass.HEDGE, intent="i1")
+        (outcome,) = await post.rig.send(bought)
+        assert isinstance(outcome, Accepted)
+        post.command(RejectNext(perpetual("DOGE"), "110007", "ab not enough for new order"))
+        post.command(RejectNext(spot("DOGE"), "170131", "Insufficient balance.", count=3))
+        await anyio.sleep(30)
+        assert post.sides("DOGE")[0] < D(5) / price, "nothing that could be sold is left"
 
 
 @pytest.mark.anyio

@@ -155,7 +155,7 @@ def _chunks(trade: _Trade, slippage_max: Decimal | None) -> Iterator[tuple[Decim
         left = gross_for_net(left, leg.fee_rate)
     largest = _largest(instrument, market=limit is None)
     if leg.parts > 1:
-        piece = round_up_to_step(left / leg.parts, instrument.lot_size)
+        piece = _piece(left, leg)
         largest = piece if largest is None else min(piece, largest)
     for _ in range(CHUNKS_MAX):
         part = _whole_lots(left if largest is None else min(left, largest), instrument)
@@ -165,6 +165,16 @@ def _chunks(trade: _Trade, slippage_max: Decimal | None) -> Iterator[tuple[Decim
             return
         yield part, limit
         left -= part
+
+
+def _piece(quantity: Decimal, leg: LegNow) -> Decimal:
+    """One of the leg's parts; fewer and larger ones where these would be too small for the venue."""
+    instrument = leg.instrument
+    least = max(instrument.lot_size, instrument.quantity_min)
+    if leg.price is not None:
+        least = max(least, round_up_to_step(instrument.notional_min / leg.price, instrument.lot_size))
+    parts = max(1, min(leg.parts, int(quantity // least)))
+    return round_up_to_step(quantity / parts, instrument.lot_size)
 
 
 def _limit(leg: LegNow, side: Side, slippage_max: Decimal | None) -> Decimal | None:

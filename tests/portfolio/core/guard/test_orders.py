@@ -180,6 +180,18 @@ def test_a_leg_that_was_refused_goes_in_smaller_orders_that_add_up() -> None:
     assert len({row.client_order_id for row in pieces}) == 4
 
 
+def test_no_part_is_too_small_for_the_venue_so_that_what_is_left_of_a_refused_leg_still_goes() -> None:
+    def parts(quantity: str, many: int) -> list[Decimal]:
+        refused = replace(leg(PERPETUAL, quantity, lot="0.1"), parts=many, price=D(30))
+        return [row.quantity for row in orders(ActionKind.REDUCE, 0, leg(SPOT, 0), refused)]
+
+    assert parts("0.2", 8) == [D("0.2")]
+    assert parts("0.5", 8) == [D("0.3"), D("0.2")]
+    assert parts("0.1", 8) == [], "3 USD"
+    unpriced = replace(leg(PERPETUAL, "0.2", lot="0.1"), parts=8, price=None)
+    assert [row.quantity for row in orders(ActionKind.REDUCE, 0, leg(SPOT, 0), unpriced)] == [D("0.1")] * 2
+
+
 def test_each_pair_has_its_own_distance_from_the_best_price() -> None:
     pair = spec("SOL")
     wanted = PairAction(pair.pair_id, ActionKind.REDUCE, D(0), (Rule.HEALTH,))
