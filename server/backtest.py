@@ -7,6 +7,7 @@ history.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 from rich.console import Console as Rich
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from exchanges.paper.history_tables import BINANCE, BYBIT, OKX, VENUES, account_tables
+from exchanges.paper.history_tables import BINANCE, BYBIT, OKX, VENUES, account_tables, without_tables
 from exchanges.paper.replay import parse_date
 from portfolio.backtest.account import AccountModel, account_model
 from portfolio.backtest.candles import read_candles
-from portfolio.backtest.history import read_history
+from portfolio.backtest.history import History, read_history
 from portfolio.backtest.result import BacktestResult, RunResult, to_json
 from portfolio.backtest.study import Request, Timer, run_backtest
 from portfolio.core.carry import DAY_NS
@@ -74,9 +75,18 @@ def backtest(
     history = read_history(folder, BUNDLE if data is None else str(data), VENUES)
     if venue is not None:
         history = history.of(Venue(venue))
+    history = replace(history, notes=(*history.notes, *_table_notes(history)))
     candles = read_candles(folder)
     timer.done("read")
     return run_backtest(history, candles, account_of, request, timer, progress, installed_peers())
+
+
+def _table_notes(history: History) -> tuple[str, ...]:
+    """Which pairs run on tables of other coins."""
+    made = [key for key, row in history.pairs.items() if without_tables(row.venue, [row.coin])]
+    if not made:
+        return ()
+    return (f"No risk table is on record for {', '.join(made)}: those of other coins stand for them.",)
 
 
 def request_of(start: str | None, end: str | None) -> Request:

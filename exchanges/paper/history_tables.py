@@ -142,6 +142,16 @@ def account_tables(venue: Venue, coins: Iterable[Coin]) -> AccountTables:
     return AccountTables(instruments, tables)
 
 
+def without_tables(venue: Venue, coins: Iterable[Coin]) -> tuple[Coin, ...]:
+    """Coins of which nothing is on record for a venue, not even a class: others' tables stand for them."""
+    known: set[Coin] = {
+        BYBIT: {Coin("BTC"), *bybit_tables.MADE_COLLATERAL},
+        BINANCE: {*_COLLATERAL, *MADE_COLLATERAL},
+        OKX: {*_DISCOUNT, *MADE_DISCOUNT},
+    }[venue]
+    return tuple(coin for coin in coins if coin not in known)
+
+
 def _instruments(venue: Venue, coin: Coin) -> tuple[Instrument, Instrument]:
     def made(kind: InstrumentKind) -> Instrument:
         symbol = f"{coin}USDT"

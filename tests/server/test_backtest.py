@@ -78,6 +78,20 @@ def test_what_cannot_be_run_is_said_and_fails(folder: Path, arguments: tuple[str
     assert json.loads(done.stdout)["error"]["message"]
 
 
+def test_a_coin_or_a_venue_that_nobody_knew_is_named_in_the_notice(tmp_path: Path) -> None:
+    known = panel(["BTC", "ETH"], 60, rate=0.0003)
+    coin = rows("SOL", 60, rate=0.0003).with_columns(symbol=pl.lit("NEWCOINUSDT"))
+    venue = rows("BTC", 60).with_columns(venue=pl.lit("elsewhere"))
+    done = command("--data", str(write(tmp_path, pl.concat([known, coin, venue]))), "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["data"]
+    assert "NEWCOIN@binance" in found["pairs"]
+    assert found["notes"] == [
+        "venue elsewhere: 180 rows are left out, no margin rule stands for it.",
+        "No risk table is on record for NEWCOIN@binance: those of other coins stand for them.",
+    ]
+
+
 def test_the_last_day_is_part_of_the_period_and_a_moment_is_a_moment() -> None:
     day = request_of("2023-01-20", "2023-01-20")
     assert day.to_ns == request_of(None, "2023-01-21T00:00").to_ns
