@@ -54,7 +54,7 @@ class PolicyOptions:
     variant: Variant = field(default_factory=Variant)
     pacing: Pacing = field(default_factory=Pacing)
     volatility_budget: float = VOLATILITY_BUDGET
-    #: Only the best pair is held.
+    #: Only the best eligible pair is held; a book with one place makes a swap pass its gate.
     single: bool = False
     #: Every eligible pair weighs the same.
     equal: bool = False
@@ -101,7 +101,7 @@ class CarryPolicy:
         selection = self._selected(moment)
         self._scores = {row.pair_id: row.quality for row in selection.scores}
         held = self._held(moment)
-        weights = self._weights(selection, held)
+        weights = self._weights(selection)
         carry, borrow = book_carry(selection, weights), float(self._market.borrow_apr[moment.step])
         paying = bool(weights) and pays_for_leverage(carry, borrow, levered=False)
         stale = moment.time_ns - self._sized_ns > _SIZED_AGAIN_NS
@@ -118,23 +118,14 @@ class CarryPolicy:
         found = self._ranker.select(moment.step, moment.book.coins, multiple, self._options.variant)
         return found if weigher is None else weighed(found, weigher, self._ranker.book_usd(multiple))
 
-    def _weights(self, selection: Selection, held: Mapping[PairId, Decimal]) -> Mapping[PairId, float]:
+    def _weights(self, selection: Selection) -> Mapping[PairId, float]:
         if not selection.eligible:
             return {}
         if self._options.single:
-            return {self._best(selection, held): 1.0}
+            return {selection.eligible[0]: 1.0}
         if self._options.equal:
             return dict.fromkeys(selection.eligible, 1.0 / len(selection.eligible))
         return selection.weights
-
-    def _best(self, selection: Selection, held: Mapping[PairId, Decimal]) -> PairId:
-        """The pair of a single-pair bot: what it holds, until another one is worth the swap."""
-        ranked = [row for row in selection.scores if row.pair_id in selection.weights]
-        own = [row for row in ranked if row.pair_id in held]
-        multiple = float(self._limits.trade.swap_score_multiple)
-        if own and ranked[0].quality < multiple * own[0].quality:
-            return own[0].pair_id
-        return ranked[0].pair_id
 
     def _expected(
         self,

@@ -253,10 +253,13 @@ class _Study:
 
 
 def _single(base: PolicyOptions) -> PolicyOptions:
-    """One pair: caps that spread a book are off, everything else stays."""
+    """A book with one place, caps that spread a book off; everything else stays, the gate on swaps too."""
     limits = base.variant.limits
     book = replace(
-        limits.book, pair_book_share_max=Decimal(1), narrative_equity_share_max=Decimal("Infinity")
+        limits.book,
+        pairs_max=1,
+        pair_book_share_max=Decimal(1),
+        narrative_equity_share_max=Decimal("Infinity"),
     )
     return replace(base, single=True, variant=replace(base.variant, limits=replace(limits, book=book)))
 
