@@ -209,6 +209,7 @@ class Assembly:
             account=given.account,
             mode=given.mode,
             nudge=self.controller.nudge,
+            guard_reads=self.guard.read_through,
             recovered=lambda: self.bookkeeper.recovered,
         )
 

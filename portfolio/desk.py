@@ -6,7 +6,7 @@ operator may approve, and approval itself wakes the controller.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from itertools import chain, count
 
 import anyio
@@ -64,6 +64,7 @@ class Desk:
         account: AccountId,
         mode: str,
         nudge: Callable[[], None],
+        guard_reads: Callable[[int], Awaitable[None]],
         recovered: Callable[[], bool],
     ) -> None:
         self._journal = journal
@@ -77,6 +78,7 @@ class Desk:
         self._account = account
         self._mode = mode
         self._nudge = nudge
+        self._guard_reads = guard_reads
         self._recovered = recovered
         #: Set when the operator asked the desk to end in good order.
         self.stopping = anyio.Event()
@@ -216,7 +218,9 @@ class Desk:
         freezes = await self._runner.run(self._journal.freezes)
         entries: list[Entry] = [Resumed(approval)]
         entries += [EntriesThawed(f.source, "operator") for f in freezes if f.lifted_by == "operator"]
-        await self._runner.run(lambda: self._journal.append(entries, self._clocks.wire_ns()))
+        done = await self._runner.run(lambda: self._journal.append(entries, self._clocks.wire_ns()))
+        # The gates of entries ask the guard: what is approved next must not meet the halt that was lifted.
+        await self._guard_reads(done[-1].seq)
         self._nudge()
 
     async def add_token(self, name: str, token_hash: str, scopes: tuple[str, ...]) -> None:

@@ -308,6 +308,10 @@ class Guard:
         lasting = (row for row in self.frozen() if row.source != Rule.STALE)
         return next((f"{row.source}: {row.reason}" for row in lasting), None)
 
+    async def read_through(self, seq: int) -> None:
+        """Wait until this entry of the journal counts here, a few seconds at most."""
+        await self._memory.read_through(seq)
+
     async def acknowledge(self, pairs: Sequence[PairId] | None = None) -> None:
         """The operator saw it: pairs reduced twice (None: all, and a drawdown) may be entered again.
 

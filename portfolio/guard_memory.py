@@ -32,6 +32,8 @@ from portfolio.view import AccountView
 #: The journal is read at least this often, and at most this often when something asks for it.
 READ_EVERY_NS = SECOND_NS
 READ_GAP_NS = SECOND_NS // 20
+#: Longest wait of somebody who needs an entry to have been read.
+_READ_THROUGH_SECONDS = 5.0
 #: Pause before a failed commit is tried again.
 _RETRY_SECONDS = 1.0
 #: Entries kept while the journal cannot commit; older ones give way.
@@ -58,6 +60,7 @@ class GuardMemory:
         self._writing = anyio.Lock()
         self._write = anyio.Event()
         self._read = anyio.Event()
+        self._taken = anyio.Event()
         self._uncounted: tuple[CashBooked, ...] = ()
 
     @property
@@ -87,6 +90,13 @@ class GuardMemory:
     def read_soon(self) -> None:
         """Something changed that the journal explains: read it now instead of at its next turn."""
         self._read.set()
+
+    async def read_through(self, seq: int) -> None:
+        """Wait until this entry of the journal has been read, 5 s at most: then it cannot be read now."""
+        with anyio.move_on_after(_READ_THROUGH_SECONDS):
+            while self.facts is None or self.facts.seq < seq:
+                self.read_soon()
+                await self._taken.wait()
 
     async def keep_reading(self, seen: Callable[[], Mapping[InstrumentId, Decimal]]) -> None:
         """Read the journal every second, and at once when asked, until cancelled.
@@ -121,6 +131,8 @@ class GuardMemory:
         self._uncounted += facts.transfers
         if facts.resumed:
             self.state = acknowledged(self.state)
+        self._taken.set()
+        self._taken = anyio.Event()
 
     def transfers(self) -> tuple[Transfer, ...]:
         """Transfers that the state has not counted, in USD of now; none while one cannot be priced."""

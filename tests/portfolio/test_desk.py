@@ -335,3 +335,18 @@ def test_stopping_and_auditing_are_the_operators() -> None:
         assert living.desk.stopping.is_set()
 
     with_desk(test)
+
+
+def test_what_is_approved_right_after_a_resume_is_entered() -> None:
+    async def test(living: Living) -> None:
+        desk = living.desk
+        row = (await living.propose((SOL, 1_000))).row
+        assert row is not None
+        await desk.halt("smoke")
+        await anyio.sleep(3)  # virtual: the guard has read the halt
+        await desk.resume(living.sign(operator_digest("resume", ACCOUNT, MODE), purpose="resume"))
+        await desk.approve(row.intent.intent_id, living.sign(row.intent.digest))
+        ended = await desk.intent(AGENT, row.intent.intent_id, None, DONE_NS)
+        assert (ended.row.status, ended.row.note) == (IntentStatus.DONE, ended.row.note)
+
+    with_desk(test)
