@@ -15,7 +15,7 @@ from portfolio.backtest.figures import (
     weighted_mean,
     years_of,
 )
-from portfolio.backtest.result import Costs, PairAttribution, RunResult
+from portfolio.backtest.result import Costs, GuardAction, PairAttribution, RunResult
 from portfolio.backtest.simulate import AccountRun
 from portfolio.core.carry import DAY_NS, HOUR_NS, YEAR_DAYS, Floats, Ints
 from portfolio.core.names import PairId
@@ -55,59 +55,48 @@ def combine(
         seed: Of the bootstrap.
     """
     start, end = period_ns
-    times = np.unique(np.concatenate([[start], *(_times(run) for run in runs), [end]]))
-    times = times[(times >= start) & (times <= end)]
+    times = _instants(runs, start, end)
     placed = [_placed(run, equity, times) for run, equity in zip(runs, equities, strict=True)]
     equity = np.sum([row.equity for row in placed], axis=0)
-    gross = np.sum([row.gross for row in placed], axis=0)
+    used = _ratio(np.sum([row.gross for row in placed], axis=0), equity)
     hours = np.diff(times, append=times[-1]) / HOUR_NS
     days = day_ends(start, end)
     points = last_at(times, days)
     curve = equity[points]
     draw = drawdown_of(equity)
-    generator = np.random.default_rng(seed)
-    traded = sum(run.traded_usd for run in runs)
-    years = (end - start) / DAY_NS / YEAR_DAYS
-    account_hours = np.concatenate([row.paying * hours for row in placed])
+    used_paying, paying_share = _while_paying(placed, hours)
     return RunResult(
         name=name,
         description=description,
         figures=figures_of(curve, float(draw.max())),
-        sharpe_interval=sharpe_interval(daily_returns(curve), generator),
-        years=years_of(days, curve, _ratio(gross, equity)[points]),
-        utilisation_mean=weighted_mean(_ratio(gross, equity), hours) or 0.0,
-        utilisation_paying=weighted_mean(
-            _ratio(
-                np.concatenate([row.gross for row in placed]), np.concatenate([row.equity for row in placed])
-            ),
-            account_hours * np.concatenate([row.equity for row in placed]),
-        ),
-        paying_share=weighted_mean(
-            np.concatenate([row.paying for row in placed]),
-            np.concatenate([hours * row.equity for row in placed]),
-        )
-        or 0.0,
+        sharpe_interval=sharpe_interval(daily_returns(curve), np.random.default_rng(seed)),
+        years=years_of(days, curve, used[points]),
+        utilisation_mean=weighted_mean(used, hours) or 0.0,
+        utilisation_paying=used_paying,
+        paying_share=paying_share,
         liquidations=sum(run.liquidations for run in runs),
-        turnover=traded / float(equity.mean()) / years if years > 0 else 0.0,
+        turnover=_turnover(runs, equity, start, end),
         costs=Costs(*np.sum([run.costs.sum(axis=0) for run in runs], axis=0).tolist()),
         health_min=min(float(run.health.min()) for run in runs),
         times_ns=days,
         equity=curve,
         drawdown=draw[points],
-        utilisation=_ratio(gross, equity)[points],
+        utilisation=used[points],
         health=_worst(np.min([row.health for row in placed], axis=0), points),
         paying=np.max([row.paying for row in placed], axis=0)[points],
         weights=_weights(placed, points, curve),
         costs_over_time=_costs_over_time(placed, points),
-        guard_actions=tuple(
-            sorted((action for run in runs for action in run.actions), key=lambda row: row.time_ns)
-        ),
+        guard_actions=_guard_actions(runs),
         attribution=_attribution(placed, hours),
         binding=_binding(runs),
-        equity_by_venue={
-            run.market.venue: float(row.equity[-1]) for run, row in zip(runs, placed, strict=True)
-        },
+        equity_by_venue={row.run.market.venue: float(row.equity[-1]) for row in placed},
     )
+
+
+def _instants(runs: Sequence[AccountRun], start: int, end: int) -> Ints:
+    """Every instant at which an account takes a step, and both ends."""
+    times = np.unique(np.concatenate([[start], *(_times(run) for run in runs), [end]]))
+    return times[(times >= start) & (times <= end)]
 
 
 def _times(run: AccountRun) -> Ints:
@@ -133,6 +122,31 @@ def _placed(run: AccountRun, start_equity: float, times: Ints) -> _Placed:
 
 def _ratio(gross: Floats, equity: Floats) -> Floats:
     return np.where(equity > 0, gross / np.where(equity > 0, equity, 1.0), 0.0)
+
+
+def _while_paying(placed: Sequence[_Placed], hours: Floats) -> tuple[float | None, float]:
+    """Mean utilisation over the hours that paid, None where none did, and the share of hours that did.
+
+    An account's hour counts by its equity: each account pays for leverage, or does not, on its own.
+    """
+    equity = np.concatenate([row.equity for row in placed])
+    gross = np.concatenate([row.gross for row in placed])
+    paying = np.concatenate([row.paying for row in placed])
+    weights = np.concatenate([hours * row.equity for row in placed])
+    return (
+        weighted_mean(_ratio(gross, equity), paying * weights),
+        weighted_mean(paying, weights) or 0.0,
+    )
+
+
+def _turnover(runs: Sequence[AccountRun], equity: Floats, start: int, end: int) -> float:
+    """Notional traded on both legs over mean equity, a year; 0 for a period of no length."""
+    years = (end - start) / DAY_NS / YEAR_DAYS
+    return sum(run.traded_usd for run in runs) / float(equity.mean()) / years if years > 0 else 0.0
+
+
+def _guard_actions(runs: Sequence[AccountRun]) -> tuple[GuardAction, ...]:
+    return tuple(sorted((action for run in runs for action in run.actions), key=lambda row: row.time_ns))
 
 
 def _worst(health: Floats, points: Ints) -> Floats:
