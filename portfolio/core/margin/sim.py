@@ -6,7 +6,7 @@ stay in place, so a change that one of them already carries counts twice: on the
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import chain
+from typing import NamedTuple
 
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
@@ -56,6 +56,18 @@ _LIMITS = RiskLimits()
 Deltas = Mapping[InstrumentId, Decimal]
 #: Lines that an account violates with this many lots more.
 _Check = Callable[[int], Iterator[Breach]]
+
+
+class _Moved(NamedTuple):
+    """An account after its pairs moved to their targets."""
+
+    state: MarginState
+    #: What every pair of the book holds then.
+    legs: Legs
+    #: Signed base coins traded per instrument.
+    deltas: Deltas
+    #: Pairs whose target is larger than what they held.
+    growing: tuple[PairSpec, ...]
 
 
 class MarginSim:
@@ -135,28 +147,15 @@ class MarginSim:
             MissingDataError: legs, a price, a table, a fee or an instrument is absent.
         """
         state = narrowed(state, legs_traded(pairs.values()))
-        held = {pair_id: legs_of(legs, pair_id) for pair_id in pairs}
-        moves = {pair_of(pairs, pair_id): to for pair_id, to in targets.items()}
-        deltas = add_deltas(deltas_to(pair, held[pair.pair_id], to) for pair, to in moves.items())
-        growing = [pair for pair, to in moves.items() if to > size_of(held[pair.pair_id])]
-        repay = any(to < size_of(held[pair.pair_id]) for pair, to in moves.items())
-        after = trade(state, deltas, fee=fee, repay=repay)
-        for pair, to in moves.items():
-            was = held[pair.pair_id]
-            held[pair.pair_id] = legs_after(state, pair, was, deltas_to(pair, was, to), fee)
+        after, held, deltas, growing = _moved(state, pairs, legs, targets, fee)
         valuation = self.rule(after, extrapolate=True)
         scenarios = (*(self.scenarios(after) if stresses is None else stresses), *also)
-        breaches = list(self._now(state, after, deltas, limits, lines))
         results = self._stressed(after, valuation.figures, scenarios, limits, lines)
-        for scenario, row in zip(scenarios, results, strict=True):
-            breaches += self._breached(scenario, row.figures, limits, lines)
-        blocked = [row.limit for row in breaches] if growing else []
+        breaches = tuple(self._violated(state, after, deltas, scenarios, results, limits, lines))
+        caps: list[Breach] = []
         if lines is Lines.BOOK:
-            caps = tuple(self._caps(after, pairs, held, pairs.values(), limits, book_notional_usd))
-            grown = {f"narrative:{row.narrative}" for row in growing}
-            grown |= {f"pair_share:{row.pair_id}" for row in growing}
-            breaches += caps
-            blocked += [row.limit for row in caps if row.limit in grown]
+            caps += self._caps(after, pairs, held, pairs.values(), limits, book_notional_usd)
+        blocked = _blocked_by(breaches, caps, growing)
         shares = average_shares(after, valuation, pairs, held)
         return Simulation(
             before=self.rule(state, extrapolate=True).figures,
@@ -166,9 +165,9 @@ class MarginSim:
             pairs=pair_margins(self.rule, after, valuation, pairs, held, shares.pairs),
             treasury=shares.treasury,
             stresses=tuple(sorted(results, key=lambda row: row.figures.health_score)),
-            breaches=tuple(breaches),
+            breaches=(*breaches, *caps),
             allowed=not blocked,
-            blocked_by=tuple(blocked),
+            blocked_by=blocked,
         )
 
     def breaches(
@@ -199,13 +198,7 @@ class MarginSim:
         scenarios = self.scenarios(after) if stresses is None else stresses
         figures = self.rule(after, extrapolate=True).figures
         results = self._stressed(after, figures, scenarios, limits, lines)
-        under = zip(scenarios, results, strict=True)
-        return tuple(
-            chain(
-                self._now(state, after, deltas, limits, lines),
-                *(self._breached(row, result.figures, limits, lines) for row, result in under),
-            )
-        )
+        return tuple(self._violated(state, after, deltas, scenarios, results, limits, lines))
 
     def headroom(
         self,
@@ -321,11 +314,21 @@ class MarginSim:
         figures = self.rule(stressed(after, scenario), extrapolate=True).figures
         return stress_breaches(scenario, figures, limits, lines)
 
-    @staticmethod
-    def _breached(
-        scenario: Scenario, figures: MarginFigures, limits: RiskLimits, lines: Lines
+    def _violated(
+        self,
+        before: MarginState,
+        after: MarginState,
+        deltas: Deltas,
+        scenarios: Sequence[Scenario],
+        results: Sequence[StressResult],
+        limits: RiskLimits,
+        lines: Lines,
     ) -> Iterator[Breach]:
-        return stress_breaches(scenario, figures, limits, lines) if scenario.binding else iter(())
+        """Lines of the account as it stands after, then under each of these stresses that binds."""
+        yield from self._now(before, after, deltas, limits, lines)
+        for scenario, result in zip(scenarios, results, strict=True):
+            if scenario.binding:
+                yield from stress_breaches(scenario, result.figures, limits, lines)
 
     def _caps(
         self,
@@ -344,6 +347,33 @@ class MarginSim:
         for row in share_breaches(after, equity, pairs, legs, limits, book_notional_usd):
             if row.limit in mine:
                 yield row
+
+
+def _moved(
+    state: MarginState, pairs: Pairs, legs: Legs, targets: Mapping[PairId, Decimal], fee: Fee
+) -> _Moved:
+    """All pairs moved in one trade, which repays debt as soon as one of them shrinks."""
+    held = {pair_id: legs_of(legs, pair_id) for pair_id in pairs}
+    moves = {pair_of(pairs, pair_id): to for pair_id, to in targets.items()}
+    deltas = add_deltas(deltas_to(pair, held[pair.pair_id], to) for pair, to in moves.items())
+    growing = tuple(pair for pair, to in moves.items() if to > size_of(held[pair.pair_id]))
+    repay = any(to < size_of(held[pair.pair_id]) for pair, to in moves.items())
+    after = trade(state, deltas, fee=fee, repay=repay)
+    for pair, to in moves.items():
+        was = held[pair.pair_id]
+        held[pair.pair_id] = legs_after(state, pair, was, deltas_to(pair, was, to), fee)
+    return _Moved(after, held, deltas, growing)
+
+
+def _blocked_by(
+    breaches: Sequence[Breach], caps: Sequence[Breach], growing: Sequence[PairSpec]
+) -> tuple[str, ...]:
+    """Limits that refuse a change: any line of the account, any cap of what grows; none if nothing grows."""
+    if not growing:
+        return ()
+    own = {f"narrative:{row.narrative}" for row in growing}
+    own |= {f"pair_share:{row.pair_id}" for row in growing}
+    return (*(row.limit for row in breaches), *(row.limit for row in caps if row.limit in own))
 
 
 def _lots_beyond(state: MarginState, pair: PairSpec, lot: Decimal) -> int:
