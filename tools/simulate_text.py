@@ -1,8 +1,8 @@
 """A what-if as a person reads it: a table of the account, its pairs, the stresses and the two numbers."""
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from tools.columns import columns
 from tools.results import MarginBlock
 from tools.venue_check import venue_text
 
@@ -32,7 +32,7 @@ def simulation_text(result: "SimulateResult") -> str:
             )
             for row in result.stresses
         ]
-        parts.append(_table(("stress", "health", "usage", "ECV USD", "MM USD", "lines"), stressed))
+        parts.append(columns(("stress", "health", "usage", "ECV USD", "MM USD", "lines"), stressed))
     move = result.joint_move
     parts.append(f"Haircut delta: {move.haircut_delta_usd} USD of ECV lost per +1 %. {move.what_hurts}")
     if result.find_max is not None:
@@ -68,7 +68,7 @@ def _pairs(result: "SimulateResult") -> str:
     rows.append(("no pair's", *empty, *_average(result.shares.treasury)))
     rows.append(("account", *empty, *_average(result.shares.account)))
     names = ("pair, USD", "one leg", "adds IM", "adds MM", "adds haircut")
-    return _table((*names, "avg IM", "avg MM", "avg haircut", "avg loan"), rows)
+    return columns((*names, "avg IM", "avg MM", "avg haircut", "avg loan"), rows)
 
 
 def _ends(result: "SimulateResult") -> str:
@@ -81,7 +81,7 @@ def _ends(result: "SimulateResult") -> str:
     if not ends:
         return "No coin's price alone, from a tenth to ten times today's, liquidates the account."
     title = f"account liquidates (ECV / MM {result.liquidates_at_ratio}) with this coin at"
-    return _table((title, "below USD", "above USD"), ends)
+    return columns((title, "below USD", "above USD"), ends)
 
 
 def _average(row: "ShareBlock") -> tuple[str, str, str, str]:
@@ -97,19 +97,4 @@ def _account(before: MarginBlock, after: MarginBlock) -> str:
         ("health", before.health_score, after.health_score),
         ("usage", before.margin_usage or _NONE, after.margin_usage or _NONE),
     ]
-    return _table(("account", "before", "after"), rows)
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """First column to the left, the others to the right."""
-    lines = [names, *rows]
-    widths = [max(len(row[column]) for row in lines) for column in range(len(names))]
-    return "\n".join(
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in lines
-    )
+    return columns(("account", "before", "after"), rows)
