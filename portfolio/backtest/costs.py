@@ -15,12 +15,9 @@ from itertools import pairwise
 
 from portfolio.backtest.result import Costs
 from portfolio.core.names import Coin, Venue
+from portfolio.core.trade_cost import ADVERSE_BPS, MAKER_SHARE
 
 _BPS = 1e-4
-#: Share of a lead that fills as maker before its deadline, and what the fills that come are worth less: the
-#: price runs through a resting order more often than away from it.
-MAKER_SHARE = 0.7
-ADVERSE_BPS = 1.0
 #: A spot book is thinner than the perpetual's.
 SPOT_DEPTH_SHARE = 0.5
 #: Walking through all depth within 1 % pays half of that on average.
@@ -92,7 +89,10 @@ def book_of(coin: Coin) -> Book:
 
 
 def trade_costs(venue: Venue, coin: Coin, notional_usd: float, time_ns: int, *, urgent: bool) -> Costs:
-    """What trading both legs of a pair by `notional_usd` (one leg, > 0) costs."""
+    """What trading both legs of a pair by `notional_usd` (one leg, > 0) costs, USD.
+
+    Normal orders cost what `portfolio.core.trade_cost` expects of them, here split by kind.
+    """
     fees, book = fees_at(venue, time_ns), book_of(coin)
     taken = 1.0 if urgent else 1.0 - MAKER_SHARE
     spread = book.half_spread_bps * _BPS * (2.0 if urgent else 1.0)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from portfolio.backtest import candles, costs, guarding, market, simulate
+from portfolio.backtest import candles, guarding, market, simulate
 from portfolio.backtest.figures import BLOCK_DAYS, LEVEL, RESAMPLES
 from portfolio.backtest.history import History
 from portfolio.backtest.market import VenueMarket
 from portfolio.backtest.result import DataNotice
 from portfolio.core.carry import DAY_NS
 from portfolio.core.sizing import LEVER_ON_APR
+from portfolio.core.trade_cost import ADVERSE_BPS, MAKER_SHARE
 
 
 def assumptions() -> dict[str, str]:
@@ -23,8 +24,8 @@ def assumptions() -> dict[str, str]:
         ),
         "fees": "Regular account (no VIP tier) of each venue's era; spot legs are taken.",
         "orders": (
-            f"The perpetual leads as maker for {costs.MAKER_SHARE:.0%} of its size, the rest and the spot "
-            f"leg are taken; maker fills are worth {costs.ADVERSE_BPS:g} bp less. The guard takes both."
+            f"The perpetual leads as maker for {MAKER_SHARE:.0%} of its size, the rest and the spot "
+            f"leg are taken; maker fills are worth {ADVERSE_BPS:g} bp less. The guard takes both."
         ),
         "slippage": "Made by class of coin: half a spread and half of what a linear book of its depth moves.",
         "intrabar": (
