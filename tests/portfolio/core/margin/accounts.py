@@ -1,11 +1,13 @@
-"""Accounts to value: builders shared by the tests of the margin rules."""
+"""Accounts to value, and a rule that counts: shared by the tests of the margin rules."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 
 from portfolio.core.account import Balance, Position
 from portfolio.core.instrument import Instrument, InstrumentKind, instrument_id
+from portfolio.core.margin.bybit_uta import value
 from portfolio.core.margin.state import MarginState, RestingOrder
+from portfolio.core.margin.valuation import Valuation
 from portfolio.core.market import Prices
 from portfolio.core.names import Coin, InstrumentId, Narrative, PairId, Venue
 from portfolio.core.orders import Side
@@ -205,3 +207,16 @@ def carry_pair(base: str, narrative: str | None = None, *, reverse: bool = False
 
 def flat(pair: PairSpec) -> PairLegs:
     return PairLegs(pair.pair_id, D(0), D(0))
+
+
+class Asked:
+    """Bybit's exact rule, counting how often it is asked."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(
+        self, state: MarginState, *, reference: bool = False, extrapolate: bool = False
+    ) -> Valuation:
+        self.times += 1
+        return value(state, reference=reference, extrapolate=extrapolate)

@@ -13,26 +13,12 @@ from portfolio.core.margin.bybit_uta import value
 from portfolio.core.margin.screened import LiquidationSearch
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import exposed_coins, liquidation_factors, liquidation_prices
-from portfolio.core.margin.valuation import Valuation
 from portfolio.core.names import Coin
-from tests.portfolio.core.margin.accounts import account, balance, both, perp, position
+from tests.portfolio.core.margin.accounts import Asked, account, balance, both, perp, position
 from tests.portfolio.core.margin.strategies import COINS, accounts, decimals
 
 D = Decimal
 USD = {"BTC": "60000", "ETH": "3000", "USDT": "1"}
-
-
-class Asked:
-    """The exact rule, counting."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(
-        self, state: MarginState, *, reference: bool = False, extrapolate: bool = False
-    ) -> Valuation:
-        self.times += 1
-        return value(state, reference=reference, extrapolate=extrapolate)
 
 
 class Wrong:

@@ -18,9 +18,8 @@ from portfolio.core.margin.results import Lines, StressResult
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, exposed_coins, standard_scenarios, stressed
 from portfolio.core.margin.stress_set import stress_results
-from portfolio.core.margin.valuation import Valuation
 from portfolio.core.names import Coin
-from tests.portfolio.core.margin.accounts import account, balance, both, chain, perp, position, tables
+from tests.portfolio.core.margin.accounts import Asked, account, balance, both, chain, perp, position, tables
 from tests.portfolio.core.margin.strategies import COINS, accounts, decimals
 
 D = Decimal
@@ -29,19 +28,6 @@ LIMITS = RiskLimits()
 HUGE = {"BTC": "1e150", "ETH": "1e150", "USDT": "1"}
 #: Up to 150 000 USDT at 100 x, above at 2 x: initial margin jumps from 1 500 to 75 000 there.
 JUMP = (("150000", "0.004", "100"), ("1000000000", "0.005", "2"))
-
-
-class Asked:
-    """The exact rule, counting."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(
-        self, state: MarginState, *, reference: bool = False, extrapolate: bool = False
-    ) -> Valuation:
-        self.times += 1
-        return value(state, reference=reference, extrapolate=extrapolate)
 
 
 class Wrong:
