@@ -179,7 +179,8 @@ class Proposal:
     after: MarginFigures
     worst_stress: str
     worst_stress_health: Decimal
-    #: Equal request_id: the same intent was returned, nothing new was stored.
+    #: Equal request_id: the same intent was returned, nothing new was stored. The id with another proposal is
+    #: refused, and never comes to this.
     repeated: bool
 
 

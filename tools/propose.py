@@ -228,8 +228,10 @@ def _answer(snapshot: DeskSnapshot, proposal: Proposal, allocation: Allocation |
     elif proposal.repeated:
         summary = (
             f"This request_id already stands for intent {row.intent.intent_id}, which is {row.status.value}; "
-            "nothing new was stored, whatever this call's targets are."
+            "nothing new was stored."
         )
+        if allocation is not None:
+            summary += " Its sizes are the engine's of that time, not of now."
         next_step = NEXT[row.status]
     else:
         count = len(row.intent.targets)
@@ -311,8 +313,8 @@ TOOL = Tool(
         "Nothing is traded and nobody is asked yet: call execute_intent with the returned digest for "
         "that. Sizes are USD of ONE leg, absolute. kind engine_target lets the engine choose the sizes; "
         "kind changes takes yours. Give a request_id so that repeating a lost call returns the same "
-        "intent. An answer no_change says which gate stopped the best candidate. Check with "
-        "simulate_margin first."
+        "intent; it is refused with another kind, reduce_only or, for changes, other targets. An answer "
+        "no_change says which gate stopped the best candidate. Check with simulate_margin first."
     ),
     arguments=ProposeArguments,
     result=ProposeResult,

@@ -48,7 +48,10 @@ async def test_a_repeated_request_is_marked(desk: SampleDesk, agent: Principal) 
     result = await propose(desk, agent, kind="changes", targets=[SOL_UP], request_id="again")
     assert result.repeated
     assert "already stands for intent i7f3a" in result.summary
+    assert "sizes" not in result.summary  # other sizes would have been refused
     assert "nothing has been traded" not in result.summary  # the intent may be done
+    result = await propose(desk, agent, kind="engine_target", request_id="again")
+    assert "sizes are the engine's of that time" in result.summary
 
 
 async def test_ones_own_budget_is_kept(desk: SampleDesk, agent: Principal) -> None:
