@@ -15,6 +15,7 @@ from portfolio.backtest.market import Bools, VenueMarket
 from portfolio.backtest.peers import Weigher, weighed
 from portfolio.backtest.ranking import Ranker, Variant
 from portfolio.backtest.simulate import Decision, Moment
+from portfolio.core.book_shares import FixedShares
 from portfolio.core.book_target import book_carry, book_volatility, size_selection
 from portfolio.core.carry import DAY_NS, Floats
 from portfolio.core.decimals import ZERO
@@ -75,8 +76,7 @@ class CarryPolicy:
         self._steps = daily_steps(market)
         self._columns = {pair_id: number for number, pair_id in enumerate(market.pair_ids)}
         self._levered = False
-        #: One-leg total over equity of the last sizing, when it was, and whether margin bound it.
-        self._multiple = 1.0
+        #: Planned one-leg total over equity of the last sizing, when it was, and whether margin bound it.
         self._sized_multiple = Decimal(1)
         self._sized_ns = -_SIZED_AGAIN_NS
         self._margin_binds = False
@@ -114,9 +114,10 @@ class CarryPolicy:
         return Decision(self._traded(moment, size.targets_usd, held), paying, size.binding)
 
     def _selected(self, moment: Moment) -> Selection:
-        multiple, weigher = self._multiple, self._options.weigher
-        found = self._ranker.select(moment.step, moment.book.coins, multiple, self._options.variant)
-        return found if weigher is None else weighed(found, weigher, self._ranker.book_usd(multiple))
+        variant, weigher = self._options.variant, self._options.weigher
+        book_usd = float(self._sized_multiple) * moment.equity
+        found = self._ranker.select(moment.step, moment.book.coins, moment.equity, book_usd, variant)
+        return found if weigher is None else weighed(found, weigher, book_usd)
 
     def _weights(self, selection: Selection) -> Mapping[PairId, float]:
         if not selection.eligible:
@@ -172,9 +173,8 @@ class CarryPolicy:
         if size.binding != "expected":
             self._sized_ns = moment.time_ns
             self._margin_binds = size.binding not in _NOT_MARGIN
-        if moment.equity > 0 and size.leg_total_usd > 0:
-            self._sized_multiple = size.leg_total_usd / Decimal(repr(moment.equity))
-            self._multiple = float(self._sized_multiple)
+        if size.planned_usd > 0:
+            self._sized_multiple = size.planned_usd / Decimal(repr(moment.equity))
 
     def _traded(
         self, moment: Moment, targets: Mapping[PairId, Decimal], held: Mapping[PairId, Decimal]
@@ -214,7 +214,7 @@ class CarryPolicy:
             expected=expected,
         )
         if self._options.single or self._options.equal:
-            return size_book(weights, given)
+            return size_book(FixedShares(weights), given)
         return size_selection(selection, given)
 
     def _input(

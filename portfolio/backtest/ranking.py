@@ -1,7 +1,7 @@
 """The live selector over history: candidates, risk forecasts and selections of one venue, each made once.
 
-What a selection depends on is the moment, which pairs are held, the size of the book against its equity, and
-the policy's constants. Runs that agree in these share it.
+What is chosen and how it is weighed depends on the moment, on which pairs are held, and on the policy's
+constants: runs that agree in these share it. Caps follow the account's equity and the size of its book.
 """
 
 from collections.abc import MutableMapping
@@ -24,8 +24,6 @@ from portfolio.core.selection import Candidate, Selection, Universe, UniverseSel
 
 _MINUTES_A_DAY = 24 * 60
 _BPS = 10_000.0
-#: Sizes of the book are told apart in these steps of equity when selections are shared.
-_SIZE_STEP = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Variant:
 
 
 class Ranker:
-    """One venue's selections. `unit_usd` is the equity that costs and depth are judged at."""
+    """One venue's selections. `unit_usd` is the equity that costs are judged at."""
 
     def __init__(
         self,
@@ -57,20 +55,28 @@ class Ranker:
         #: that differ in it alone share their walks.
         self.walks: MutableMapping[Method, RiskWalk] = {} if walks is None else walks
         self._universes: dict[tuple[int, Method], Universe] = {}
-        self._selections: dict[tuple[int, bytes, float, Variant], Selection] = {}
+        self._selections: dict[tuple[int, bytes, Variant], Selection] = {}
         self._selectors: dict[Variant, UniverseSelector] = {}
 
-    def select(self, step: int, held: Floats, book_multiple: float, variant: Variant) -> Selection:
+    def select(
+        self, step: int, held: Floats, equity_usd: float, book_usd: float, variant: Variant
+    ) -> Selection:
         """The live selector's answer at a step.
 
         Args:
             step: The moment.
             held: (n,), above 0 where the pair is held.
-            book_multiple: One-leg total over equity at which caps are taken.
+            equity_usd: Of the account, above 0: what narratives are capped by.
+            book_usd: One-leg total at which caps are taken, USD, above 0.
             variant: Constants.
         """
-        book_usd = self.book_usd(book_multiple)
-        key = (step, (held > 0).tobytes(), book_usd, variant)
+        chosen = self._chosen(step, held, variant)
+        share = float(variant.limits.book.narrative_equity_share_max)
+        return chosen.resized(share * equity_usd, book_usd)
+
+    def _chosen(self, step: int, held: Floats, variant: Variant) -> Selection:
+        """The choice, which does not depend on the size of the account."""
+        key = (step, (held > 0).tobytes(), variant)
         found = self._selections.get(key)
         if found is None:
             selector = self._selector(variant)
@@ -80,17 +86,11 @@ class Ranker:
                 now = int(self._market.times_ns[step])
                 risk = self.risk(step, variant.risk)
                 universe = self._universes[step, variant.risk] = selector.score(candidates, now, risk=risk)
+            columns = np.flatnonzero(held).tolist()
             found = self._selections[key] = selector.choose(
-                universe,
-                held=[self._market.pair_ids[column] for column in np.flatnonzero(held).tolist()],
-                equity_usd=self._unit_usd,
-                book_usd=book_usd,
+                universe, held=[self._market.pair_ids[column] for column in columns]
             )
         return found
-
-    def book_usd(self, book_multiple: float) -> float:
-        """Size of the book that `select` takes caps at, USD of one leg."""
-        return self._unit_usd * max(_SIZE_STEP, round(book_multiple / _SIZE_STEP) * _SIZE_STEP)
 
     def _selector(self, variant: Variant) -> UniverseSelector:
         found = self._selectors.get(variant)

@@ -6,23 +6,27 @@ and weighs, and `rebalance`, which says what of the difference is worth trading.
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 
+from portfolio.core.book_shares import CappedShares, shares_at
+from portfolio.core.capping import BookCaps, cap_weights
 from portfolio.core.carry import YEAR_DAYS
-from portfolio.core.decimals import ZERO
 from portfolio.core.names import PairId
 from portfolio.core.scoring import PairScore
 from portfolio.core.selection import Selection
-from portfolio.core.sizing import BookSize, SizingInput, size_book
+from portfolio.core.sizing import BookSize, SizingInput, narrative_use, size_book
 
 #: Next month's mean carry by the means of the last 1, 7, 30 and 90 days: least squares over 29 pairs of
 #: 2021-25 (R2 0.51), rounded. Carry reverts: a quarter of what is seen is not expected to last.
 CARRY_LEVEL = 0.02
 CARRY_SHARES = (0.13, 0.30, 0.22, 0.10)
-#: Rounds of sizing and capping, and the change of a weight that ends them.
-_ROUNDS = 4
-_PRECISION = 0.005
+#: Rounds of measuring and sizing, and the relative change of the total that ends them.
+_ROUNDS = 3
+_PRECISION = Decimal("0.01")
+#: Margin per USD grows with tiers and with prices: narratives are capped this much earlier than measured.
+_USE_ROOM = 1.03
 
 
 def size_selection(
@@ -32,8 +36,8 @@ def size_selection(
 ) -> BookSize:
     """Size the selected book.
 
-    Size and caps depend on each other: it is asked again at the size found until it stays. Caps get tighter
-    as the book grows, so every round is smaller than or equal to what its caps allow.
+    Its carry and its volatility, what its narratives consume and how large it can be depend on each other:
+    they are measured at a size, and asked again at the size found until it stays.
 
     Args:
         selection: Weights and what caps them.
@@ -43,28 +47,35 @@ def size_selection(
     Raises:
         MissingDataError: a price or risk table that is needed is absent.
     """
-    weights: Mapping[PairId, float] = selection.weights
-    size = BookSize({}, ZERO, "no_pairs")
-    for _ in range(_ROUNDS):
-        kept = {pair: weight for pair, weight in weights.items() if pair not in exclude}
-        size = size_book(
-            kept,
-            replace(
-                given,
-                carry_apr=book_carry(selection, kept),
-                volatility=book_volatility(selection, kept),
-            ),
-        )
-        if size.leg_total_usd <= 0:
-            break
-        capped = selection.weights_at(float(size.leg_total_usd))
-        again = dict(zip(selection.eligible, capped.weights.tolist(), strict=True))
-        if max((abs(again[pair] - weights[pair]) for pair in again), default=0.0) < _PRECISION:
-            break
-        weights = again
-        # Other weights may leave room for more: no expectation stands in the way of looking for it.
-        given = replace(given, expected=None)
+    caps = _financed(selection, given)
+    shares = CappedShares(selection.eligible, selection.fixed_point.weights, caps, exclude)
+    total = given.total_equity if given.expected is None else given.expected
+    rounds, settled = 0, False
+    while rounds < _ROUNDS and not settled:
+        if total > 0 and shares.pair_ids:
+            use = narrative_use(shares, total, given)
+            shares = shares.measured({name: _USE_ROOM * one for name, one in use.items()})
+        weights = shares_at(shares, float(total))
+        carry, volatility = book_carry(selection, weights), book_volatility(selection, weights)
+        size = size_book(shares, replace(given, carry_apr=carry, volatility=volatility))
+        settled = size.planned_usd == 0 or abs(size.planned_usd - total) <= _PRECISION * total
+        total, rounds = size.planned_usd, rounds + 1
     return size
+
+
+def _financed(selection: Selection, given: SizingInput) -> BookCaps:
+    """The caps, and beside them what is worth its financing.
+
+    A pair that is expected to earn less than borrowing costs is held with the account's own cash only: as it
+    would be in a book as large as the equity.
+    """
+    caps, equity = selection.caps, float(given.total_equity)
+    carries = {row.pair_id: expected_carry(row) for row in selection.scores}
+    costly = np.array([carries[pair] < given.borrow_apr for pair in selection.eligible], dtype=np.bool_)
+    if equity <= 0 or not costly.any():
+        return caps
+    own = cap_weights(selection.fixed_point.weights, caps, equity).weights * equity
+    return replace(caps, financed_usd=np.where(costly, own, np.inf))
 
 
 def book_carry(selection: Selection, weights: Mapping[PairId, float]) -> float:

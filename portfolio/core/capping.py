@@ -13,8 +13,11 @@ import numpy as np
 from portfolio.core.carry import Floats, Ints
 from portfolio.core.errors import InputError
 from portfolio.core.names import Narrative
+from portfolio.core.panel import Bools
 
 _NONE = 1e-12
+#: Of a pair's own caps; where two are equal the first one is named.
+_KINDS = ("pair_share", "liquidity", "borrow_cost")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,9 @@ class BookCaps:
     narrative_use: Floats
     #: Largest sum of that, USD, for each narrative.
     narrative_usd: float
+    #: Largest notional that is worth its financing, USD: of a pair that earns less than borrowing costs, what
+    #: it has in a book of the account's own cash; shape (n,). None: every pair earns more.
+    financed_usd: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,56 +46,105 @@ class CappedWeights:
 
     weights: Floats
     unplaced: float
-    #: What keeps each pair from more: `pair_share`, `liquidity`, `narrative:NAME`, or None; length n.
+    #: What keeps each pair from more: `pair_share`, `liquidity`, `borrow_cost`, `narrative:NAME`, or None;
+    #: length n.
     bound_by: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CappedBooks:
+    """The same for books of G sizes."""
+
+    #: (G, n)
+    weights: Floats
+    #: (G,)
+    unplaced: Floats
+    #: (G, n): pairs at their own cap, which of `_KINDS` that is, and pairs whose narrative is used up.
+    full: Bools
+    kinds: Ints
+    spent: Bools
+    narratives: Sequence[Narrative]
+
+    def bound_by(self, row: int) -> tuple[str | None, ...]:
+        """What keeps each pair of one of the books from more."""
+        return tuple(
+            _KINDS[kind] if is_full else f"narrative:{name}" if is_spent else None
+            for is_full, kind, is_spent, name in zip(
+                self.full[row].tolist(),
+                self.kinds[row].tolist(),
+                self.spent[row].tolist(),
+                self.narratives,
+                strict=True,
+            )
+        )
 
 
 def cap_weights(weights: Floats, caps: BookCaps, book_usd: float) -> CappedWeights:
     """Cap the weights of a book of this size (one-leg total, USD, above 0).
+
+    Raises:
+        InputError: the size is not above 0.
+    """
+    books = cap_books(weights, caps, np.array([book_usd]))
+    return CappedWeights(books.weights[0], float(books.unplaced[0]), books.bound_by(0))
+
+
+def cap_books(weights: Floats, caps: BookCaps, totals: Floats) -> CappedBooks:
+    """Cap the same weights in books of many sizes, (G,), at once.
 
     All weights grow from zero in proportion to what was asked for; a pair stops at its own cap, and all pairs
     of a narrative when its budget is used up. So the answer is the one whose shares of the wanted weights are
     as equal as the caps allow (weighted max-min). At most one pass per pair and narrative.
 
     Raises:
-        InputError: the size is not above 0.
+        InputError: a size is not above 0.
     """
-    if not book_usd > 0:
-        raise InputError(f"A book of {book_usd} USD has no shares.", field="book_usd")
-    own = np.minimum(caps.share, caps.liquidity_usd / book_usd)
-    group, names = _groups(caps.narratives)
-    use, budget = caps.narrative_use, caps.narrative_usd / book_usd
+    if not np.all(totals > 0):
+        raise InputError(f"A book of {np.min(totals)} USD has no shares.", field="book_usd")
+    own, kinds = _own_caps(caps, totals)
+    group, members = _groups(caps.narratives)
+    use, budget = caps.narrative_use, (caps.narrative_usd / totals)[:, None]
+    bound = use > 0
+    used_of = use[:, None] * members
     target = float(np.sum(weights))
-    out = np.zeros(len(weights))
-    full = weights <= 0
-    used_up = np.zeros(len(names), dtype=np.bool_)
+    out = np.zeros(own.shape)
+    full = np.zeros(own.shape, dtype=np.bool_) | (weights <= 0)
+    used_up = np.zeros((len(totals), members.shape[1]), dtype=np.bool_)
     while True:
-        grow = np.where(full | (used_up[group] & (use > 0)), 0.0, weights)
-        missing = target - float(np.sum(out))
-        if missing <= _NONE or not np.any(grow):
+        grow = np.where(full | (used_up[:, group] & bound), 0.0, weights)
+        pull = grow.sum(axis=1)
+        missing = target - out.sum(axis=1)
+        grows = (missing > _NONE) & (pull > 0)
+        if not grows.any():
             break
-        need = np.bincount(group, grow * use, len(names))
-        left = np.maximum(budget - np.bincount(group, out * use, len(names)), 0.0)
-        to_own = np.divide(own - out, grow, out=np.full(len(out), np.inf), where=grow > 0)
-        to_budget = np.divide(left, need, out=np.full(len(names), np.inf), where=need > 0)
-        step = min(missing / float(np.sum(grow)), float(np.min(to_own)), float(np.min(to_budget)))
+        need = grow @ used_of
+        left = np.maximum(budget - out @ used_of, 0.0)
+        to_own = np.divide(own - out, grow, out=np.full(own.shape, np.inf), where=grow > 0)
+        to_budget = np.divide(left, need, out=np.full(need.shape, np.inf), where=need > 0)
+        whole = np.divide(missing, pull, out=np.zeros(len(totals)), where=grows)
+        step = np.minimum(
+            whole, np.minimum(to_own.min(axis=1, initial=np.inf), to_budget.min(axis=1, initial=np.inf))
+        )[:, None]
         out = np.minimum(out + step * grow, own)
-        full |= to_own <= step
-        used_up |= to_budget <= step
-    by_market = caps.liquidity_usd / book_usd < caps.share
-    stopped = full & (weights > 0)
-    spent = used_up[group] & (use > 0) & (weights > 0)
-    bound_by = tuple(
-        ("liquidity" if market else "pair_share") if is_full else f"narrative:{name}" if is_spent else None
-        for is_full, market, is_spent, name in zip(
-            stopped.tolist(), by_market.tolist(), spent.tolist(), caps.narratives, strict=True
-        )
-    )
-    return CappedWeights(out, missing if missing > _NONE else 0.0, bound_by)
+        full |= (to_own <= step) & grows[:, None]
+        used_up |= (to_budget <= step) & grows[:, None]
+    spent = used_up[:, group] & bound
+    unplaced = np.where(missing > _NONE, missing, 0.0)
+    return CappedBooks(out, unplaced, full & (weights > 0), kinds, spent & (weights > 0), caps.narratives)
 
 
-def _groups(narratives: Sequence[Narrative]) -> tuple[Ints, list[Narrative]]:
-    """The number of each pair's narrative, and the names by number."""
+def _own_caps(caps: BookCaps, totals: Floats) -> tuple[Floats, Ints]:
+    """Largest share of each pair by itself, and which of its caps that is (an index of `_KINDS`); (G, n)."""
+    shape = (len(totals), len(caps.share))
+    rows = [np.broadcast_to(caps.share, shape), caps.liquidity_usd / totals[:, None]]
+    if caps.financed_usd is not None:
+        rows.append(caps.financed_usd / totals[:, None])
+    stacked = np.stack(rows)
+    return np.min(stacked, axis=0), np.argmin(stacked, axis=0)
+
+
+def _groups(narratives: Sequence[Narrative]) -> tuple[Ints, Floats]:
+    """The number of each pair's narrative, (n,), and which pairs belong to each, (n, m) of 0 and 1."""
     numbers: dict[Narrative, int] = {}
-    group = [numbers.setdefault(name, len(numbers)) for name in narratives]
-    return np.array(group, dtype=np.int64), list(numbers)
+    group = np.array([numbers.setdefault(name, len(numbers)) for name in narratives], dtype=np.int64)
+    return group, (group[:, None] == np.arange(len(numbers))).astype(np.float64)

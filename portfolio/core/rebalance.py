@@ -21,9 +21,10 @@ class Pacing:
 
     #: The book's total is left alone between these multiples of its target: shrinking can wait longest.
     size_low: Decimal = Decimal("0.90")
-    size_high: Decimal = Decimal("1.15")
-    #: Corrections that sum up to less than this share of the book wait for more of them.
-    least_turn: Decimal = Decimal("0.10")
+    size_high: Decimal = Decimal("1.25")
+    #: Corrections that sum up to less than this share of the book wait for more of them: not where a pair is
+    #: left, nor where the book is too large.
+    least_turn: Decimal = Decimal("0.20")
     #: Largest sum of one-leg changes a day, a share of equity.
     daily_share: Decimal = Decimal("0.10")
 
@@ -53,7 +54,8 @@ def rebalance(
         pacing: The size band, and what is too little to trade.
         pace_usd: The most that may change now, the sum over pairs; None: no pace is kept.
     """
-    scale = _scale(targets_usd, held_usd, pacing)
+    size = _size(targets_usd, held_usd)
+    scale = min(size, pacing.size_high) if size > pacing.size_low else ONE
     wanted: dict[PairId, Decimal] = {}
     why: dict[PairId, str] = {}
     for pair_id, target in targets_usd.items():
@@ -62,7 +64,7 @@ def rebalance(
         why[pair_id] = gated.why
         if gated.changed:
             wanted[pair_id] = gated.notional_usd
-    if _too_little(wanted, held_usd, pacing):
+    if size <= pacing.size_high and _too_little(wanted, held_usd, pacing):
         wanted = {}
     return Rebalance(_paced(wanted, held_usd, pace_usd, why), why)
 
@@ -74,16 +76,11 @@ def _too_little(wanted: Mapping[PairId, Decimal], held_usd: Mapping[PairId, Deci
     return all(to > 0 for to in wanted.values()) and turned < pacing.least_turn * book
 
 
-def _scale(
-    targets_usd: Mapping[PairId, Decimal], held_usd: Mapping[PairId, Decimal], pacing: Pacing
-) -> Decimal:
-    """What the targets are multiplied with so that a total inside the size band stays as it is."""
+def _size(targets_usd: Mapping[PairId, Decimal], held_usd: Mapping[PairId, Decimal]) -> Decimal:
+    """What is held over its target, the totals; 1 where one of them is nothing."""
     target = sum(targets_usd.values(), ZERO)
     held = sum((held_usd.get(pair_id, ZERO) for pair_id in targets_usd), ZERO)
-    if target == 0 or held == 0:
-        return ONE
-    ratio = held / target
-    return min(ratio, pacing.size_high) if ratio > pacing.size_low else ONE
+    return ONE if target == 0 or held == 0 else held / target
 
 
 def _paced(

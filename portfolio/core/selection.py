@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import TypedDict
 
 import numpy as np
 
@@ -87,9 +88,11 @@ class Selection:
     risk_method: str
     risk_reason: str | None
 
-    def weights_at(self, book_usd: float) -> CappedWeights:
-        """Weights of the eligible pairs in a book of this size (one-leg total, USD)."""
-        return cap_weights(self.fixed_point.weights, self.caps, book_usd)
+    def resized(self, narrative_usd: float, book_usd: float) -> "Selection":
+        """The same choice in an account with this budget per narrative, at this one-leg total (USD)."""
+        caps = replace(self.caps, narrative_usd=narrative_usd)
+        capped = cap_weights(self.fixed_point.weights, caps, book_usd)
+        return replace(self, caps=caps, **_placed(self.eligible, capped))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,17 +226,13 @@ class UniverseSelector:
             eligible=eligible,
             excluded=places.excluded,
             untouched=holds - {row.pair_id for row in universe.ranked},
-            weights=dict(zip(eligible, capped.weights.tolist(), strict=True)),
-            unplaced=capped.unplaced,
             gates=places.gates,
-            bound_by={
-                pair: why for pair, why in zip(eligible, capped.bound_by, strict=True) if why is not None
-            },
             fixed_point=solved,
             caps=caps,
             risk=risk,
             risk_method=risk.method,
             risk_reason=risk.reason,
+            **_placed(eligible, capped),
         )
 
     def _fill(self, ranked: Sequence[PairScore], by_id: Mapping[PairId, Candidate], places: _Places) -> None:
@@ -316,6 +315,23 @@ class UniverseSelector:
     def _use(self, candidate: Candidate) -> float:
         """What one USD of a pair, whose margin is known by now, takes of its narrative's budget."""
         return 1.0 if self._allocation.narrative_by_notional else candidate.narrative_use or 0.0
+
+
+class _Placed(TypedDict):
+    """The fields of a `Selection` that its caps decide."""
+
+    weights: Mapping[PairId, float]
+    unplaced: float
+    bound_by: Mapping[PairId, str]
+
+
+def _placed(eligible: Sequence[PairId], capped: CappedWeights) -> _Placed:
+    bounds = zip(eligible, capped.bound_by, strict=True)
+    return {
+        "weights": dict(zip(eligible, capped.weights.tolist(), strict=True)),
+        "unplaced": capped.unplaced,
+        "bound_by": {pair: why for pair, why in bounds if why is not None},
+    }
 
 
 def _array(values: Sequence[float]) -> Floats:

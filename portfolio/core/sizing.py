@@ -1,6 +1,6 @@
-"""Size of the book: the largest one-leg total for given weights that stays strictly inside the guard's lines.
+"""Size of the book: the largest one-leg total for given shares that stays strictly inside the guard's lines.
 
-The door back from floats: weights come in, Decimal USD targets go out. Three things bound the size, in this
+The door back from floats: shares come in, Decimal USD targets go out. Three things bound the size, in this
 order, and the answer names the one that does:
 
 1. *Carry*: beyond the account's own cash a book is levered only while its carry exceeds the marginal cost of
@@ -17,6 +17,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from portfolio.core.book_shares import Shares, shares_at
 from portfolio.core.decimals import ZERO, round_down_to_step
 from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import RiskLimits
@@ -26,7 +27,7 @@ from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, standard_scenarios
-from portfolio.core.names import PairId
+from portfolio.core.names import Narrative, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
 #: More than this many times equity in one leg is never tried: no account mode allows it.
@@ -37,8 +38,8 @@ PRECISION = Decimal("0.002")
 #: trips over three months, and until it exceeds it by less than the second.
 LEVER_ON_APR = 0.03
 LEVER_OFF_APR = 0.01
-#: Standard deviation of equity a year that the book may be expected to have: the smallest budget at which
-#: bundled history shows utilisation over 3.5 while leverage pays. Half of it gives 0.2 more Sharpe ratio.
+#: Standard deviation of equity a year that the book may be expected to have. On bundled history 4 to 6 % keep
+#: utilisation over 3.5 while leverage pays; smaller ones give up to 0.2 more Sharpe ratio and less carry.
 VOLATILITY_BUDGET = 0.04
 #: Totals that one pass of the search looks at, and shares of the first total that its first pass looks at.
 _GRID = 9
@@ -90,30 +91,42 @@ class BookSize:
     binding: str
     #: The carry pays for leverage, whether or not the other limits leave room for it.
     levered: bool = False
+    #: The one-leg total that the shares are of, USD: what caps leave in cash is in it as well.
+    planned_usd: Decimal = ZERO
 
 
-def size_book(weights: Mapping[PairId, float], given: SizingInput) -> BookSize:
-    """Find the size. Pairs that are held but have no weight are taken to zero.
+def size_book(shares: Shares, given: SizingInput) -> BookSize:
+    """Find the size. Pairs that are held but have no share are taken to zero.
 
     Raises:
         MissingDataError: a price or risk table that is needed is absent.
     """
-    shares = {
-        pair: round_down_to_step(Decimal(repr(w)), _WEIGHT_STEP) for pair, w in weights.items() if w > 0
-    }
-    leaving = {pair: ZERO for pair, legs in given.legs.items() if pair not in shares and legs.hedged > 0}
-    if not shares:
-        return BookSize(leaving, ZERO, "no_pairs")
-    missing = sorted(set(shares) - set(given.prices))
+    may = shares.pair_ids
+    if not may:
+        return BookSize(_targets(shares, ZERO, given), ZERO, "no_pairs")
+    missing = sorted(set(may) - set(given.prices))
     if missing:
         raise MissingDataError(f"No price of {missing[0]}.", field="prices", next_step="Wait for the venue.")
     if given.total_equity <= 0:
-        return BookSize(leaving, ZERO, "equity")
+        return BookSize(_targets(shares, ZERO, given), ZERO, "equity")
     levered = pays_for_leverage(given.carry_apr, given.borrow_apr, levered=given.levered)
     ceiling, binding = ceiling_of(given, levered=levered)
-    total, binding = _largest(shares, leaving, ceiling, binding, given)
-    targets = {pair: round_down_to_step(share * total, _CENT) for pair, share in shares.items()}
-    return BookSize({**targets, **leaving}, sum(targets.values(), ZERO), binding, levered)
+    total, binding = _largest(shares, ceiling, binding, given)
+    targets = {pair: round_down_to_step(usd, _CENT) for pair, usd in _targets(shares, total, given).items()}
+    return BookSize(targets, sum(targets.values(), ZERO), binding, levered, total)
+
+
+def narrative_use(shares: Shares, total: Decimal, given: SizingInput) -> dict[Narrative, float]:
+    """Margin that one USD of each narrative consumes in a book of this total (above 0), measured.
+
+    Raises:
+        MissingDataError: a price or risk table that is needed is absent.
+    """
+    if given.account is not None:
+        return BookScreen(given.account, shares, (), given.limits).narrative_use(float(total))
+    coins = _coins(shares, total, given)
+    found = given.sim.narrative_use(given.state, given.pairs, given.legs, coins)
+    return {narrative: float(use) for narrative, use in found.items()}
 
 
 def pays_for_leverage(carry_apr: float, borrow_apr: float, *, levered: bool) -> bool:
@@ -131,16 +144,32 @@ def ceiling_of(given: SizingInput, *, levered: bool) -> tuple[Decimal, str]:
     return found
 
 
+def _targets(shares: Shares, total: Decimal, given: SizingInput) -> dict[PairId, Decimal]:
+    """USD of one leg by pair in a book of this total: its shares, and 0 for what is held without one."""
+    found = {
+        pair: round_down_to_step(Decimal(repr(share)), _WEIGHT_STEP) * total
+        for pair, share in shares_at(shares, float(total)).items()
+    }
+    return found | {pair: ZERO for pair, legs in given.legs.items() if pair not in found and legs.hedged > 0}
+
+
+def _coins(shares: Shares, total: Decimal, given: SizingInput) -> dict[PairId, Decimal]:
+    """The same in coins; what is left needs no price."""
+    rows = _targets(shares, total, given).items()
+    return {pair: usd / given.prices[pair] if usd > 0 else ZERO for pair, usd in rows}
+
+
 def _largest(
-    shares: Mapping[PairId, Decimal],
-    leaving: Mapping[PairId, Decimal],
+    shares: Shares,
     ceiling: Decimal,
     binding: str,
     given: SizingInput,
 ) -> tuple[Decimal, str]:
     """The largest total up to `ceiling` without a breach, within PRECISION of equity, rounded down."""
     if given.account is not None:
-        screen = _screen(shares, given, given.account)
+        coins = given.account.coins
+        scenarios = standard_scenarios(coins) if given.scenarios is None else given.scenarios
+        screen = BookScreen(given.account, shares, scenarios, given.limits)
         hoped = ceiling if given.expected is None else min(ceiling, given.expected)
         why = screen.first_breaches(np.array([float(hoped)]))[0]
         if why is None and given.expected is not None:
@@ -148,24 +177,18 @@ def _largest(
         if why is not None:
             precision = float(PRECISION * given.total_equity)
             ceiling, binding = _searched(screen, float(hoped), why, precision)
-    why = _breach(shares, leaving, ceiling, given)
+    why = _breach(shares, ceiling, given)
     if why is None:
         return ceiling, binding
     low, high = ZERO, ceiling
     while high - low > PRECISION * given.total_equity:
         middle = (low + high) / 2
-        found = _breach(shares, leaving, middle, given)
+        found = _breach(shares, middle, given)
         if found is None:
             low = middle
         else:
             high, why = middle, found
     return low, why
-
-
-def _screen(shares: Mapping[PairId, Decimal], given: SizingInput, account: CarryAccount) -> BookScreen:
-    scenarios = standard_scenarios(account.coins) if given.scenarios is None else given.scenarios
-    weights = {pair: float(share) for pair, share in shares.items()}
-    return BookScreen(account, weights, scenarios, given.limits)
 
 
 def _searched(screen: BookScreen, high: float, why: str, precision: float) -> tuple[Decimal, str]:
@@ -187,12 +210,9 @@ def _searched(screen: BookScreen, high: float, why: str, precision: float) -> tu
     return round_down_to_step(Decimal(repr(low)), _CENT), why
 
 
-def _breach(
-    shares: Mapping[PairId, Decimal], leaving: Mapping[PairId, Decimal], total: Decimal, given: SizingInput
-) -> str | None:
+def _breach(shares: Shares, total: Decimal, given: SizingInput) -> str | None:
     """Name of the first line that a book of this total violates; None when it fits."""
-    coins = {pair: share * total / given.prices[pair] for pair, share in shares.items()}
-    targets = {**coins, **leaving}
+    targets = _coins(shares, total, given)
     if given.verified is not None:
         deltas = add_deltas(
             deltas_to(given.pairs[pair], given.legs[pair], to) for pair, to in targets.items()
@@ -200,7 +220,7 @@ def _breach(
         found = given.sim.breaches(
             given.state, deltas, limits=given.limits, lines=Lines.BOOK, stresses=given.verified
         )
-        return found[0].limit if found else None
+        return found[0].limit if found else shares.full(np.array([float(total)]))[0]
     simulation = given.sim.simulate(
         given.state,
         given.pairs,
@@ -210,4 +230,6 @@ def _breach(
         lines=Lines.BOOK,
         book_notional_usd=total,
     )
-    return simulation.breaches[0].limit if simulation.breaches else None
+    if simulation.breaches:
+        return simulation.breaches[0].limit
+    return shares.full(np.array([float(total)]))[0]

@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 
 from portfolio.core.errors import InputError, RefusedError
+from portfolio.core.names import PairId
 from portfolio.service import Principal
 from tests.tools.sample_desk import SampleDesk, perpetual, snapshot
 from tools.propose import ProposeArguments, ProposeResult, propose_rebalance
@@ -124,10 +125,20 @@ async def test_one_proposal_changes_at_most_a_days_pace(desk: SampleDesk, agent:
 async def test_the_engine_leaves_excluded_pairs_and_never_grows_one_in_reduce_only(
     desk: SampleDesk, agent: Principal
 ) -> None:
-    await propose(desk, agent, kind="engine_target", constraints={"exclude": ["ETH@bybit", "BTC@bybit"]})
-    assert {target.pair_id for target in desk.proposals[0].targets} <= {"SOL@bybit"}
+    book = desk.book
+    sol = PairId("SOL@bybit")
+    half = {
+        sol: replace(
+            book.legs[sol],
+            long_quantity=book.legs[sol].long_quantity / 2,
+            short_quantity=book.legs[sol].short_quantity / 2,
+        )
+    }
+    small = SampleDesk(book=replace(book, legs={**book.legs, **half}))
+    await propose(small, agent, kind="engine_target", constraints={"exclude": ["ETH@bybit", "BTC@bybit"]})
+    assert {target.pair_id for target in small.proposals[0].targets} == {sol}
     result = await propose(desk, agent, kind="engine_target", constraints={"reduce_only": True})
-    for request in desk.proposals[1:]:
+    for request in desk.proposals:
         assert all(target.notional_usd <= 20_000 for target in request.targets)
     assert result.status in ("proposed", "no_change")
 

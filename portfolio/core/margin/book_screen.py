@@ -1,17 +1,18 @@
 """Every line of the book for many sizes at once: what sizing searches by. Floats live here.
 
-A book of fixed shares grows with its one-leg total. `BookScreen` trades an account to each total as `apply`
-does, values it by the account's rule as arrays (`carry_arrays`) now and under every stress, and names the
-first line that it violates, in the order of `MarginSim.simulate`. What was found is then verified by the
-exact rule.
+A book grows with its one-leg total, its shares are what caps leave at that size. `BookScreen` trades an
+account to each total as `apply` does, values it by the account's rule as arrays (`carry_arrays`) now and
+under every stress, and names the first line that it violates, in the order of `MarginSim.simulate`. What was
+found is then verified by the exact rule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portfolio.core.book_shares import Shares
 from portfolio.core.carry import Floats, Ints
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.batch import moves_of
@@ -85,26 +86,27 @@ class CarryAccount:
 
 
 class BookScreen:
-    """Lines of one account for books of fixed shares. See the module."""
+    """Lines of one account for books of any total. See the module."""
 
     def __init__(
         self,
         account: CarryAccount,
-        shares: Mapping[PairId, float],
+        shares: Shares,
         scenarios: Sequence[Scenario],
         limits: RiskLimits,
     ) -> None:
-        asked = np.array([shares.get(pair_id, 0.0) for pair_id in account.pair_ids])
-        columns = np.flatnonzero((asked > 0) | (account.spot > 0))
+        may = frozenset(shares.pair_ids)
+        asked = np.array([pair_id in may for pair_id in account.pair_ids], dtype=np.bool_)
+        columns = np.flatnonzero(asked | (account.spot > 0))
         self._account = account.of(columns)
+        self._shares = shares
+        #: Where the pairs that may have a share stand.
+        self._places = [self._account.pair_ids.index(pair_id) for pair_id in shares.pair_ids]
         self._limits = limits
-        weights = asked[columns]
-        #: (n,): coins of one leg per USD of the book's one-leg total.
-        self._coins_per_usd = weights / self._account.mark
         moving = _moving(scenarios, self._account.coins)
         moves = moves_of(moving, self._account.coins)
         # The account as it is comes first.
-        self._factors = np.concatenate((np.ones((1, len(weights))), moves.factors))
+        self._factors = np.concatenate((np.ones((1, len(columns))), moves.factors))
         self._shifts = np.concatenate((np.zeros(1), moves.ratio_shifts))
         lines = [stress_lines(row, limits, Lines.BOOK) for row in moving]
         book = limits.book
@@ -116,11 +118,11 @@ class BookScreen:
         self._narratives = list(dict.fromkeys(self._account.narratives))
         self._members = np.array(
             [[row == name for row in self._account.narratives] for name in self._narratives], dtype=np.bool_
-        ).reshape(len(self._narratives), len(weights))
+        ).reshape(len(self._narratives), len(columns))
 
     def first_breaches(self, totals: Floats) -> list[str | None]:
         """The first line that a book of each total (USD of one leg, (G,)) violates; None where it fits."""
-        rows = self._account.traded(totals[:, None] * self._coins_per_usd)
+        rows = self._account.traded(self._coins(totals))
         count, cases = len(rows.cash), len(self._factors)
         repeated = rows.take(np.repeat(np.arange(count), cases))
         stressed = repeated.stressed(np.tile(self._factors, (count, 1)), np.tile(self._shifts, count))
@@ -130,8 +132,25 @@ class BookScreen:
             self._tiers(rows),
             self._borrowed(rows, found, cases),
             self._capped(rows, found, cases),
+            self._shares.full(totals),
         )
         return [next((name for name in row if name is not None), None) for row in zip(*names, strict=True)]
+
+    def narrative_use(self, total: float) -> dict[Narrative, float]:
+        """Margin that one USD of each narrative consumes in a book of this total; those that consume any."""
+        coins = self._coins(np.array([total]))
+        rows = self._account.traded(coins)
+        whole = self._account.rule(rows, self._account.tables)
+        worth = self._members @ (coins[0] * self._account.mark)
+        consumed = self._consumed(rows, whole.consumed)[0]
+        found = zip(self._narratives, consumed.tolist(), worth.tolist(), strict=True)
+        return {name: used / usd for name, used, usd in found if used > 0 and usd > 0}
+
+    def _coins(self, totals: Floats) -> Floats:
+        """Coins of one leg in books of these totals; (G, n)."""
+        coins = np.zeros((len(totals), len(self._account.pair_ids)))
+        coins[:, self._places] = totals[:, None] * self._shares.books(totals)
+        return coins / self._account.mark
 
     def _stressed(self, found: CarryFigures, count: int) -> list[str | None]:
         """Health and usage now and under every stress."""
@@ -168,16 +187,20 @@ class BookScreen:
 
     def _capped(self, rows: CarryRows, found: CarryFigures, cases: int) -> list[str | None]:
         """Narratives whose margin is too much of the equity."""
-        count, names = len(rows.cash), len(self._narratives)
-        if not names:
-            return [None] * count
-        rest = rows.take(np.repeat(np.arange(count), names)).without(np.tile(self._members, (count, 1)))
-        left = self._account.rule(rest, self._account.tables).consumed.reshape(count, names)
-        consumed = found.consumed[::cases, None] - left
+        if not self._narratives:
+            return [None] * len(rows.cash)
+        consumed = self._consumed(rows, found.consumed[::cases])
         equity = found.totals.total_equity[::cases, None]
         bound = float(self._limits.book.narrative_equity_share_max) * equity
         over = (consumed > 0) & ((equity <= 0) | (consumed > bound))
         return [f"narrative:{self._narratives[int(np.argmax(row))]}" if row.any() else None for row in over]
+
+    def _consumed(self, rows: CarryRows, whole: Floats) -> Floats:
+        """Margin that each narrative consumes: the account with it less the account without it; (G, m)."""
+        count, names = len(rows.cash), len(self._narratives)
+        rest = rows.take(np.repeat(np.arange(count), names)).without(np.tile(self._members, (count, 1)))
+        left = self._account.rule(rest, self._account.tables).consumed.reshape(count, names)
+        return np.asarray(whole[:, None] - left, dtype=np.float64)
 
 
 def _moving(scenarios: Sequence[Scenario], coins: Sequence[Coin]) -> list[Scenario]:

@@ -83,12 +83,24 @@ def narrative_breaches(
     bound = limits.book.narrative_equity_share_max
     whole = rule(state, reference=True, extrapolate=True)
     equity = whole.figures.total_equity
+    for narrative, consumed in narrative_margins(rule, state, whole, pairs, legs, narratives):
+        if consumed > 0 and (equity <= 0 or consumed > bound * equity):
+            yield Breach(f"narrative:{narrative}", None if equity <= 0 else consumed / equity, bound)
+
+
+def narrative_margins(
+    rule: MarginRule,
+    state: MarginState,
+    whole: Valuation,
+    pairs: Pairs,
+    legs: Legs,
+    narratives: Collection[Narrative],
+) -> Iterator[tuple[Narrative, Decimal]]:
+    """Margin that each narrative consumes, USD; `whole` is the state's valuation at reference leverage."""
     for narrative in narratives:
         members = [row for row in pairs.values() if row.narrative == narrative]
         rest = rule(without(state, members, legs), reference=True, extrapolate=True)
-        consumed = whole.consumed_usd - rest.consumed_usd
-        if consumed > 0 and (equity <= 0 or consumed > bound * equity):
-            yield Breach(f"narrative:{narrative}", None if equity <= 0 else consumed / equity, bound)
+        yield narrative, whole.consumed_usd - rest.consumed_usd
 
 
 def share_breaches(

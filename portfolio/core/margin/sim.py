@@ -18,6 +18,7 @@ from portfolio.core.margin.caps import (
     Legs,
     Pairs,
     narrative_breaches,
+    narrative_margins,
     pair_margins,
     share_breaches,
     size_of,
@@ -49,7 +50,7 @@ from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, exposed_coins, owed_coins, standard_scenarios, stressed
 from portfolio.core.margin.stress_set import stress_results
 from portfolio.core.margin.tiers import largest_value
-from portfolio.core.names import Coin, InstrumentId, PairId
+from portfolio.core.names import Coin, InstrumentId, Narrative, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
 _LIMITS = RiskLimits()
@@ -257,6 +258,25 @@ class MarginSim:
             notional_usd=quantity * leg_price_usd(state, pair),
             binding=binding,
         )
+
+    def narrative_use(
+        self, state: MarginState, pairs: Pairs, legs: Legs, targets: Mapping[PairId, Decimal]
+    ) -> dict[Narrative, Decimal]:
+        """Margin that one USD of one leg of each narrative consumes once pairs are at their targets.
+
+        As narrative caps measure it, at reference leverage; narratives that consume none are left out.
+        Arguments and errors as in `simulate`.
+        """
+        state = narrowed(state, legs_traded(pairs.values()))
+        after, held, _, _ = _moved(state, pairs, legs, targets, Fee.TAKER)
+        worth: dict[Narrative, Decimal] = {}
+        for pair_id, pair in pairs.items():
+            usd = size_of(held[pair_id]) * leg_price_usd(after, pair) if size_of(held[pair_id]) > 0 else ZERO
+            worth[pair.narrative] = worth.get(pair.narrative, ZERO) + usd
+        whole = self.rule(after, reference=True, extrapolate=True)
+        of = [narrative for narrative, usd in worth.items() if usd > 0]
+        found = narrative_margins(self.rule, after, whole, pairs, held, of)
+        return {narrative: used / worth[narrative] for narrative, used in found if used > 0}
 
     def cut(self, state: MarginState, pair: PairSpec, legs: PairLegs, quantity: Decimal) -> Cut:
         """The account after a pair lost up to `quantity` coins, at taker fees, its debt repaid.

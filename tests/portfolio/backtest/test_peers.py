@@ -38,7 +38,7 @@ def ticking() -> Timer:
 def selection(tmp_path_factory: pytest.TempPathFactory) -> Selection:
     market = market_of(read(tmp_path_factory.mktemp("made"), panel(COINS, 120, rate=0.0003)))
     ranker = Ranker(market, model_for(market), 1e5)
-    found = ranker.select(len(market.times_ns) - 1, np.zeros(len(COINS)), 1.0, Variant())
+    found = ranker.select(len(market.times_ns) - 1, np.zeros(len(COINS)), 1e5, 1e5, Variant())
     assert len(found.eligible) >= 3
     return found
 
@@ -74,7 +74,8 @@ def test_what_a_peer_asks_for_beyond_the_caps_is_cut(selection: Selection) -> No
     assert max(found.weights.values()) <= cap
     assert found.unplaced == pytest.approx(1 - sum(found.weights.values()))
     assert set(found.weights) == set(selection.eligible)
-    assert found.weights_at(1e5).weights.tolist() == pytest.approx(list(found.weights.values()))
+    again = found.resized(found.caps.narrative_usd, 1e5)
+    assert again.weights == pytest.approx(found.weights)
 
 
 def test_a_peer_sees_the_mean_and_risk_that_our_sharpe_ratios_are_made_of(selection: Selection) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from portfolio.backtest.ranking import Ranker, Variant
 from tests.portfolio.backtest.made import market_of, model_for, panel, read
@@ -14,12 +15,27 @@ def test_methods_of_risk_share_a_ranker_and_never_a_forecast(tmp_path: Path) -> 
     market = market_of(read(tmp_path, panel(COINS, 400, rate=0.0003)))
     ranker, held = Ranker(market, model_for(market), 1e5), np.zeros(len(COINS))
     step = len(market.times_ns) - 1
-    fitted = ranker.select(step, held, 1.0, Variant())
-    plain = ranker.select(step, held, 1.0, Variant(risk="ewma"))
+    fitted = ranker.select(step, held, 1e5, 1e5, Variant())
+    plain = ranker.select(step, held, 1e5, 1e5, Variant(risk="ewma"))
     assert (fitted.risk_method, plain.risk_method) == ("dcc-garch", "ewma")
     assert plain.risk_reason == "EWMA was asked for"
     assert {row.sharpe for row in fitted.scores}.isdisjoint(row.sharpe for row in plain.scores)
-    assert ranker.select(step, held, 1.0, Variant()) is fitted
+    again = ranker.select(step, held, 1e5, 1e5, Variant())
+    assert (again.fixed_point, again.weights) == (fitted.fixed_point, fitted.weights)
+
+
+def test_caps_grow_with_the_account(tmp_path: Path) -> None:
+    market = market_of(read(tmp_path, panel(COINS, 120, rate=0.0003)))
+    ranker, held, step = (
+        Ranker(market, model_for(market), 1e5),
+        np.zeros(len(COINS)),
+        len(market.times_ns) - 1,
+    )
+    small = ranker.select(step, held, 1e4, 3e4, Variant())
+    large = ranker.select(step, held, 2e4, 6e4, Variant())
+    assert small.unplaced > 0
+    assert large.weights == pytest.approx(small.weights)
+    assert ranker.select(step, held, 1e4, 6e4, Variant()).unplaced > small.unplaced
 
 
 def test_markets_that_differ_in_borrowing_alone_share_their_walks(tmp_path: Path) -> None:

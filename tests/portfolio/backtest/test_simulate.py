@@ -164,6 +164,17 @@ def test_the_whole_policy_earns_funding_on_a_market_that_pays(tmp_path: Path) ->
     assert run.binding
 
 
+def test_a_book_that_caps_leave_partly_in_cash_keeps_its_size(tmp_path: Path) -> None:
+    """Three pairs of at most a quarter each: what the last size left in cash is no part of the next one."""
+    market = market_of(read(tmp_path, panel(["BTC", "ETH", "SOL"], 150, rate=0.0003, move=0.002)))
+    model = model_for(market)
+    policy = CarryPolicy(market, model, Ranker(market, model, 1e5), PolicyOptions())
+    run = Simulation(market, model, policy, RiskLimits(), 1e5, 0, len(market.times_ns) - 1)()
+    entered = int(np.argmax(run.gross > 2 * run.equity))
+    assert entered > 0
+    assert (run.gross[entered:] > 1.9 * run.equity[entered:]).all()
+
+
 def test_the_policy_holds_cash_where_nothing_pays(tmp_path: Path) -> None:
     market = market_of(read(tmp_path, panel(["BTC", "ETH", "SOL"], 120, rate=-0.0002)))
     model = model_for(market)

@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from portfolio.core.book_shares import FixedShares
 from portfolio.core.book_target import (
     CARRY_LEVEL,
     book_carry,
@@ -16,10 +17,10 @@ from portfolio.core.book_target import (
 from portfolio.core.carry import DAY_NS, carry_series
 from portfolio.core.limits import BookLimits, RiskLimits, TradeLimits
 from portfolio.core.margin.sim import MarginSim
-from portfolio.core.names import Narrative, PairId
+from portfolio.core.names import PairId
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate, Selection, UniverseSelector
-from portfolio.core.sizing import SizingInput
+from portfolio.core.sizing import SizingInput, size_book
 from tests.portfolio.core.margin.accounts import account, balance, both, carry_pair, flat
 from tests.portfolio.core.scores import settlements
 
@@ -29,11 +30,11 @@ PAIRS = {row.pair_id: row for row in map(carry_pair, NAMES)}
 NOW = 200 * DAY_NS
 
 
-def candidate(number: int, pair_id: PairId, use: float) -> Candidate:
-    history = settlements([f"{0.0003 + 0.00001 * ((day + number) % 3):.5f}" for day in range(600)])
+def candidate(number: int, pair_id: PairId, use: float, level: float) -> Candidate:
+    history = settlements([f"{level + 0.00001 * ((day + number) % 3):.5f}" for day in range(600)])
     return Candidate(
         pair_id=pair_id,
-        narrative=Narrative(pair_id),
+        narrative=PAIRS[pair_id].narrative,
         series=carry_series(history, short_perpetual=True),
         interval_minutes=480,
         facts=PairFacts(None, 0.04, 0.0, 0.0, leverage_apr=0.04),
@@ -43,9 +44,13 @@ def candidate(number: int, pair_id: PairId, use: float) -> Candidate:
     )
 
 
-def selection_of(use: float = 0.0) -> Selection:
+def selection_of(use: float = 0.0, poor: frozenset[PairId] = frozenset()) -> Selection:
+    """Pairs that earn a third a year; poor ones earn 4 %, less than borrowing costs."""
     selector = UniverseSelector(BookLimits(), TradeLimits(), risk_method="ewma")
-    found = [candidate(number, pair_id, use) for number, pair_id in enumerate(PAIRS)]
+    found = [
+        candidate(number, pair_id, use, 0.00003 if pair_id in poor else 0.0003)
+        for number, pair_id in enumerate(PAIRS)
+    ]
     last = max(int(row.series.times_ns[-1]) for row in found if row.series is not None)
     return selector.select(found, last, equity_usd=100_000.0, book_usd=100_000.0)
 
@@ -95,11 +100,54 @@ def test_a_paying_book_is_levered_and_excluded_pairs_get_nothing() -> None:
     assert PairId("BTC@bybit") not in size.targets_usd
 
 
-def test_caps_follow_the_size_that_is_found() -> None:
-    free, capped = selection_of(), selection_of(use=0.5)
-    size = size_selection(capped, sizing())
+def test_a_thin_market_holds_its_cap_at_the_size_that_is_found() -> None:
+    free = selection_of()
+    thin = replace(free.caps, liquidity_usd=np.array([9_000.0, *[np.inf] * 4]))
+    size = size_selection(replace(free, caps=thin), sizing())
+    assert size.targets_usd[free.eligible[0]] == pytest.approx(Decimal(9_000), abs=1)
     assert size.leg_total_usd < size_selection(free, sizing()).leg_total_usd
-    assert max(size.targets_usd.values()) * Decimal("0.5") <= Decimal("15000") * Decimal("1.01")
+    assert size.binding == "liquidity"
+
+
+def test_a_narrative_that_is_full_leaves_the_growth_to_the_others() -> None:
+    """What narratives use is not known beforehand here: it is measured. Shares of one size stop the book."""
+    limits = RiskLimits(book=replace(BookLimits(), narrative_equity_share_max=Decimal("0.09")))
+    given, selection = replace(sizing(), limits=limits), selection_of()
+    wanted = np.array([0.25, 0.15, 0.2, 0.2, 0.2])
+    selection = replace(
+        selection,
+        fixed_point=replace(selection.fixed_point, weights=wanted),
+        caps=replace(selection.caps, narrative_usd=9_000.0),
+    )
+    uneven = FixedShares(dict(zip(selection.eligible, wanted.tolist(), strict=True)))
+    fixed = size_book(uneven, replace(given, carry_apr=0.3))
+    assert fixed.binding == f"narrative:{selection.eligible[0]}".removesuffix("@bybit").lower()
+    size = size_selection(selection, given)
+    assert size.leg_total_usd > fixed.leg_total_usd * Decimal("1.05")
+    coins = {pair: usd / given.prices[pair] for pair, usd in size.targets_usd.items()}
+    done = given.sim.simulate(
+        given.state, PAIRS, given.legs, coins, limits=limits, book_notional_usd=size.planned_usd
+    )
+    assert done.blocked_by == ()
+
+
+def test_a_pair_that_earns_less_than_borrowing_costs_is_held_with_own_cash_only() -> None:
+    poor = PairId("BTC@bybit")
+    selection = selection_of(poor=frozenset({poor}))
+    own = {pair: Decimal(repr(share)) * 100_000 for pair, share in selection.weights.items()}
+    size = size_selection(selection, sizing())
+    assert size.levered
+    assert own[poor] > 1_000
+    assert size.targets_usd[poor] == pytest.approx(own[poor], abs=1)
+    assert all(size.targets_usd[pair] > own[pair] * Decimal("1.5") for pair in own if pair != poor)
+
+
+def test_size_and_shares_are_asked_again_until_they_stay() -> None:
+    """A search that is told of a total far off ends where one that begins at the equity does."""
+    selection, given = selection_of(), sizing()
+    once = size_selection(selection, given)
+    far = size_selection(selection, replace(given, expected=Decimal(20_000)))
+    assert far.leg_total_usd == pytest.approx(once.leg_total_usd, rel=Decimal("0.01"))
 
 
 def test_a_selection_of_nothing_has_no_size() -> None:

@@ -1,5 +1,7 @@
 """Caps hold, nothing is negative, and nothing is lost while any pair can take more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,14 @@ def test_a_thin_market_binds_more_as_the_book_grows() -> None:
     out = cap_weights(np.array([0.5, 0.5]), given_caps, 10_000.0)
     assert out.weights == pytest.approx([0.1, 0.9])
     assert out.bound_by == ("liquidity", None)
+
+
+def test_a_pair_that_is_not_worth_its_financing_stops_at_its_own_size() -> None:
+    given_caps = replace(caps(2, share=0.8), financed_usd=np.array([100.0, np.inf]))
+    assert cap_weights(np.array([0.5, 0.5]), given_caps, 150.0).bound_by == (None, None)
+    out = cap_weights(np.array([0.5, 0.5]), given_caps, 400.0)
+    assert out.weights == pytest.approx([0.25, 0.75])
+    assert out.bound_by == ("borrow_cost", None)
 
 
 def test_a_narrative_stops_as_a_whole_and_by_the_margin_that_it_uses() -> None:

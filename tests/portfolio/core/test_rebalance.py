@@ -31,7 +31,7 @@ def test_beyond_the_size_band_it_is_brought_to_the_bands_edges() -> None:
     small = rebalance(usd("1000", "1000"), usd("700", "700"), LIMITS, Pacing())
     assert small.targets_usd == {A: D("930.00"), B: D("930.00")}
     large = rebalance(usd("1000", "1000"), usd("1400", "1400"), LIMITS, Pacing())
-    assert large.targets_usd == {A: D("1230.5000"), B: D("1230.5000")}
+    assert large.targets_usd == {A: D("1337.5000"), B: D("1337.5000")}
 
 
 def test_pairs_are_compared_by_their_share_of_what_is_held() -> None:
@@ -44,6 +44,9 @@ def test_corrections_wait_until_together_they_are_worth_it_but_leaving_does_not(
     little = usd("1000", "1000", "1000")
     assert rebalance(little, usd("1100", "1000", "900"), LIMITS, Pacing()).targets_usd == {}
     assert rebalance(little, usd("1100", "1000", "900"), LIMITS, EAGER).targets_usd != {}
+    too_large = rebalance(little, usd("1260", "1260", "1260"), LIMITS, Pacing(size_high=D("1.1")))
+    assert too_large.targets_usd == dict.fromkeys(too_large.targets_usd, D("1177.0000"))
+    assert len(too_large.targets_usd) == 3
     leaving = rebalance(usd("1000", "0", "1000"), usd("1000", "50", "1000"), LIMITS, Pacing())
     assert leaving.targets_usd[B] == 0
 

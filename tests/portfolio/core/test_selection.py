@@ -216,7 +216,7 @@ def test_when_no_pair_pays_the_book_is_cash() -> None:
     assert out.eligible == ()
     assert out.weights == {}
     assert out.unplaced == 0
-    assert out.weights_at(1000.0).weights.shape == (0,)
+    assert out.resized(1.0, 1000.0).weights == {}
 
 
 def test_pairs_that_never_move_are_still_weighed() -> None:
@@ -243,7 +243,10 @@ def test_caps_that_bind_are_named() -> None:
     assert out.bound_by[PairId("P0")] == "narrative:M"
     assert out.bound_by[PairId("P4")] == "pair_share"
     assert out.unplaced == pytest.approx(1 - 0.05 - 3 * 0.125 - 2 * 0.25)
-    assert out.weights_at(20_000.0).unplaced == 0
+    small = out.resized(15_000.0, 20_000.0)
+    assert (small.unplaced, small.bound_by) == (0, {})
+    again = small.resized(15_000.0, 200_000.0)
+    assert (again.weights, again.bound_by, again.unplaced) == (out.weights, out.bound_by, out.unplaced)
     by_notional = AllocationPolicy(narrative_by_notional=True)
     out = UniverseSelector(BookLimits(), TradeLimits(), by_notional).select(
         pairs[:3], NOW, equity_usd=100_000.0, book_usd=100_000.0

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from portfolio.core.book_shares import FixedShares
 from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.results import Lines
@@ -52,7 +53,7 @@ def blocked(size: BookSize, given: SizingInput, *, more: Decimal) -> tuple[str, 
 
 def test_the_size_fits_and_a_little_more_does_not() -> None:
     given = sizing()
-    size = size_book(EVEN, given)
+    size = size_book(FixedShares(EVEN), given)
     assert size.leg_total_usd > EQUITY
     assert blocked(size, given, more=Decimal(0)) == ()
     assert size.binding in blocked(size, given, more=2 * PRECISION * EQUITY)
@@ -60,7 +61,7 @@ def test_the_size_fits_and_a_little_more_does_not() -> None:
 
 
 def test_a_book_that_does_not_pay_for_borrowing_stays_within_the_accounts_own_cash() -> None:
-    size = size_book(EVEN, sizing(carry=0.05, borrow=0.1))
+    size = size_book(FixedShares(EVEN), sizing(carry=0.05, borrow=0.1))
     assert size.leg_total_usd == EQUITY
     assert size.binding == "borrow_cost"
 
@@ -72,11 +73,11 @@ def test_no_weights_or_no_equity_hold_cash_and_leave_what_is_held() -> None:
         for key, row in given.legs.items()
     }
     given = replace(given, legs=held)
-    none = size_book({PairId("BTC@bybit"): 0.0}, given)
+    none = size_book(FixedShares({PairId("BTC@bybit"): 0.0}), given)
     assert none.binding == "no_pairs"
     assert none.leg_total_usd == 0
     assert none.targets_usd == dict.fromkeys(PAIRS, Decimal(0))
-    assert size_book(EVEN, replace(sizing(), total_equity=Decimal(0))).binding == "equity"
+    assert size_book(FixedShares(EVEN), replace(sizing(), total_equity=Decimal(0))).binding == "equity"
 
 
 def test_pairs_without_weight_are_left_while_the_others_grow() -> None:
@@ -87,7 +88,7 @@ def test_pairs_without_weight_are_left_while_the_others_grow() -> None:
         btc: replace(given.legs[btc], long_quantity=Decimal("0.1"), short_quantity=Decimal("0.1")),
     }
     weights = {key: 0.25 for key in PAIRS if key != btc}
-    size = size_book(weights, replace(given, legs=held))
+    size = size_book(FixedShares(weights), replace(given, legs=held))
     assert size.targets_usd[btc] == 0
     assert size.targets_usd[PairId("SOL@bybit")] > 0
 
@@ -107,11 +108,11 @@ def test_nothing_beyond_ten_times_equity_is_tried() -> None:
             narrative_equity_share_max=Decimal(100),
         ),
     )
-    size = size_book(EVEN, replace(sizing(equity="1000"), limits=wide))
+    size = size_book(FixedShares(EVEN), replace(sizing(equity="1000"), limits=wide))
     assert size.binding in {"equity", "borrow_rate", "usage"}
     assert size.leg_total_usd <= Decimal(10_000)
 
 
 def test_a_missing_price_is_an_error() -> None:
     with pytest.raises(MissingDataError, match="No price of BNB"):
-        size_book(EVEN, replace(sizing(), prices={}))
+        size_book(FixedShares(EVEN), replace(sizing(), prices={}))

@@ -8,6 +8,7 @@ import pytest
 
 from exchanges.paper.history_tables import BINANCE, BYBIT, OKX
 from portfolio.backtest.account import AccountModel, Book, legs_of, margin_state
+from portfolio.core.book_shares import FixedShares
 from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.book_screen import BookScreen, CarryAccount
@@ -17,7 +18,7 @@ from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.stress import standard_scenarios
 from portfolio.core.names import Coin, PairId, Venue
 from portfolio.core.risk import LeveragePolicy
-from portfolio.core.sizing import SizingInput, size_book
+from portfolio.core.sizing import SizingInput, narrative_use, size_book
 from tests.portfolio.core.margin.test_carry_arrays import COINS, MODELS, PRICES
 
 LIMITS = RiskLimits()
@@ -67,8 +68,8 @@ def sizing(model: AccountModel, book: Book, *, arrays: bool, limits: RiskLimits 
 def test_the_size_found_on_arrays_is_the_one_the_exact_rule_finds(venue: Venue, usd: float) -> None:
     model = MODELS[venue]
     weights = {pair.pair_id: EVEN for pair in model.pairs}
-    fast = size_book(weights, sizing(model, held(usd), arrays=True))
-    exact = size_book(weights, sizing(model, held(usd), arrays=False))
+    fast = size_book(FixedShares(weights), sizing(model, held(usd), arrays=True))
+    exact = size_book(FixedShares(weights), sizing(model, held(usd), arrays=False))
     assert float(fast.leg_total_usd) == pytest.approx(float(exact.leg_total_usd), abs=0.01 * 60_000)
     assert fast.binding == exact.binding
 
@@ -79,7 +80,7 @@ def test_first_breaches_are_those_of_the_exact_simulation(venue: Venue) -> None:
     account = account_of(model, book)
     weights = {pair.pair_id: EVEN for pair in model.pairs}
     given = sizing(model, book, arrays=False)
-    screen = BookScreen(account, weights, standard_scenarios(COINS), LIMITS)
+    screen = BookScreen(account, FixedShares(weights), standard_scenarios(COINS), LIMITS)
     for total in (20_000.0, 60_000.0, 110_000.0, 170_000.0, 400_000.0):
         targets = {pair: Decimal(repr(EVEN * total)) / given.prices[pair] for pair in weights}
         simulated = given.sim.simulate(
@@ -90,6 +91,25 @@ def test_first_breaches_are_those_of_the_exact_simulation(venue: Venue) -> None:
         found = screen.first_breaches(np.array([total]))[0]
         assert (found is None) == (not simulated.breaches)
         assert found is None or found in named or found.partition(":")[0] in {"borrow_quota"}
+
+
+@pytest.mark.parametrize("venue", list(MODELS))
+@pytest.mark.parametrize("usd", [0.0, 20_000.0])
+def test_what_narratives_consume_is_what_the_exact_rule_says(venue: Venue, usd: float) -> None:
+    model, shares = MODELS[venue], FixedShares({pair.pair_id: EVEN for pair in MODELS[venue].pairs})
+    total = Decimal(90_000)
+    fast = narrative_use(shares, total, sizing(model, held(usd), arrays=True))
+    exact = narrative_use(shares, total, sizing(model, held(usd), arrays=False))
+    assert set(fast) == {pair.narrative for pair in model.pairs}
+    assert fast == pytest.approx(exact, rel=1e-3)
+
+
+def test_a_narrative_that_the_book_has_nothing_of_is_not_measured() -> None:
+    model = MODELS[BYBIT]
+    one = FixedShares({model.pairs[0].pair_id: 1.0})
+    for arrays in (True, False):
+        found = narrative_use(one, Decimal(30_000), sizing(model, held(20_000.0), arrays=arrays))
+        assert set(found) == {model.pairs[0].narrative}
 
 
 def lines_off(
@@ -126,16 +146,16 @@ def lines_off(
 def test_each_line_is_named(limits: RiskLimits, total: float, name: str) -> None:
     account = account_of(MODELS[BYBIT], held(0.0))
     weights = dict.fromkeys(account.pair_ids, EVEN)
-    found = BookScreen(account, weights, standard_scenarios(COINS), limits).first_breaches(np.array([total]))[
-        0
-    ]
+    found = BookScreen(account, FixedShares(weights), standard_scenarios(COINS), limits).first_breaches(
+        np.array([total])
+    )[0]
     assert found == name
 
 
 def test_a_position_beyond_its_last_tier_is_named() -> None:
     rich = replace(account_of(MODELS[BYBIT], held(0.0)), cash=1e10)
     weights = dict.fromkeys(rich.pair_ids, EVEN)
-    (found,) = BookScreen(rich, weights, (), lines_off()).first_breaches(np.array([3e9]))
+    (found,) = BookScreen(rich, FixedShares(weights), (), lines_off()).first_breaches(np.array([3e9]))
     assert found == "position_tier:bybit:linear:BTCUSDT"
 
 
@@ -143,52 +163,57 @@ def test_debt_beyond_the_quota_is_refused() -> None:
     account = account_of(MODELS[BINANCE], held(0.0))
     small = replace(account, tables=replace(account.tables, borrow_max=10.0))
     weights = dict.fromkeys(account.pair_ids, EVEN)
-    screen = BookScreen(small, weights, standard_scenarios(COINS), lines_off())
+    screen = BookScreen(small, FixedShares(weights), standard_scenarios(COINS), lines_off())
     assert screen.first_breaches(np.array([70_000.0])) == ["borrow_quota"]
 
 
 def test_a_book_of_nothing_breaches_nothing() -> None:
     account = replace(account_of(MODELS[OKX], held(0.0)), cash=100.0)
-    assert BookScreen(account, {}, (), LIMITS).first_breaches(np.array([0.0, 10.0])) == [None, None]
+    assert BookScreen(account, FixedShares({}), (), LIMITS).first_breaches(np.array([0.0, 10.0])) == [
+        None,
+        None,
+    ]
 
 
 def test_an_expected_total_that_fits_is_taken_and_one_that_does_not_is_searched() -> None:
     model = MODELS[OKX]
     weights = {pair.pair_id: EVEN for pair in model.pairs}
     given = sizing(model, held(0.0), arrays=True)
-    most = size_book(weights, given)
-    easy = size_book(weights, replace(given, expected=Decimal(30_000)))
+    most = size_book(FixedShares(weights), given)
+    easy = size_book(FixedShares(weights), replace(given, expected=Decimal(30_000)))
     assert (easy.leg_total_usd, easy.binding) == (Decimal(30_000), "expected")
-    hard = size_book(weights, replace(given, expected=most.leg_total_usd * 3))
+    hard = size_book(FixedShares(weights), replace(given, expected=most.leg_total_usd * 3))
     assert float(hard.leg_total_usd) == pytest.approx(float(most.leg_total_usd), abs=600)
     unlevered = replace(given, carry_apr=0.01, expected=Decimal(60_000))
-    assert size_book(weights, unlevered).binding == "borrow_cost"
+    assert size_book(FixedShares(weights), unlevered).binding == "borrow_cost"
 
 
 def test_a_ceiling_just_beyond_what_fits_is_searched_in_its_last_part() -> None:
     model = MODELS[OKX]
     weights = {pair.pair_id: EVEN for pair in model.pairs}
     given = sizing(model, held(0.0), arrays=True)
-    most = size_book(weights, given).leg_total_usd
+    most = size_book(FixedShares(weights), given).leg_total_usd
     # A budget of 1.02 x the size that fits.
     near = replace(given, volatility=1.0, volatility_budget=float(most) * 1.02 / 60_000)
-    found = size_book(weights, near)
+    found = size_book(FixedShares(weights), near)
     assert float(found.leg_total_usd) == pytest.approx(float(most), abs=100)
     assert found.binding != "volatility"
     below = replace(given, volatility=1.0, volatility_budget=float(most) * 0.9 / 60_000)
-    assert size_book(weights, below).binding == "volatility"
+    assert size_book(FixedShares(weights), below).binding == "volatility"
 
 
 def test_a_verified_set_of_stresses_is_the_exact_rules_last_word() -> None:
     model = MODELS[BYBIT]
     weights = {pair.pair_id: EVEN for pair in model.pairs}
     given = sizing(model, held(0.0), arrays=True)
-    trusting = size_book(weights, replace(given, verified=(), scenarios=standard_scenarios(COINS)))
+    trusting = size_book(
+        FixedShares(weights), replace(given, verified=(), scenarios=standard_scenarios(COINS))
+    )
     assert float(trusting.leg_total_usd) == pytest.approx(
-        float(size_book(weights, given).leg_total_usd), abs=600
+        float(size_book(FixedShares(weights), given).leg_total_usd), abs=600
     )
     # Arrays that were told of no stress are caught by the exact rule.
-    blind = size_book(weights, replace(given, verified=standard_scenarios(COINS), scenarios=()))
+    blind = size_book(FixedShares(weights), replace(given, verified=standard_scenarios(COINS), scenarios=()))
     assert blind.leg_total_usd <= trusting.leg_total_usd * Decimal("1.01")
 
 
