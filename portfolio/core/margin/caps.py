@@ -103,6 +103,22 @@ def narrative_margins(
         yield narrative, whole.consumed_usd - rest.consumed_usd
 
 
+def narrative_rates(
+    rule: MarginRule, state: MarginState, pairs: Pairs, legs: Legs
+) -> dict[Narrative, Decimal]:
+    """Margin that one USD of one leg of each narrative consumes; those that consume none are left out."""
+    worth: dict[Narrative, Decimal] = {}
+    for pair_id, pair in pairs.items():
+        size = size_of(legs[pair_id])
+        if size > 0:
+            worth[pair.narrative] = worth.get(pair.narrative, ZERO) + size * leg_price_usd(state, pair)
+    whole = rule(state, reference=True, extrapolate=True)
+    found = narrative_margins(
+        rule, state, whole, pairs, legs, [name for name, usd in worth.items() if usd > 0]
+    )
+    return {narrative: used / worth[narrative] for narrative, used in found if used > 0}
+
+
 def share_breaches(
     state: MarginState,
     equity: Decimal,

@@ -1,6 +1,6 @@
 """Which lines of the limits an account violates. Pure comparisons; every number comes from `RiskLimits`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from portfolio.core.account import MarginFigures
@@ -8,7 +8,7 @@ from portfolio.core.decimals import ZERO
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.lookups import instrument_of, mark_of
-from portfolio.core.margin.results import Breach, Lines
+from portfolio.core.margin.results import Breach, Lines, StressResult
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario
 from portfolio.core.margin.tiers import borrow_table, largest_value
@@ -52,6 +52,15 @@ def stress_breaches(
         yield Breach(f"stress:{scenario.name}", figures.health_score, health_min)
     elif usage is None or usage > usage_max or (usage == usage_max and not near):
         yield Breach(f"stress:{scenario.name}", usage, usage_max)
+
+
+def stresses_broken(
+    scenarios: Sequence[Scenario], results: Sequence[StressResult], limits: RiskLimits, lines: Lines
+) -> Iterator[Breach]:
+    """Stresses that bind and whose line is violated; the results are in their order."""
+    for scenario, result in zip(scenarios, results, strict=True):
+        if scenario.binding:
+            yield from stress_breaches(scenario, result.figures, limits, lines)
 
 
 def tier_breaches(state: MarginState) -> Iterator[Breach]:

@@ -10,6 +10,7 @@ from portfolio.core.instrument import InstrumentKind
 from portfolio.core.margin.apply import Fee
 from portfolio.core.margin.lookups import fees_of, instrument_of, mark_of, usd_of
 from portfolio.core.margin.state import MarginState
+from portfolio.core.margin.tiers import largest_value
 from portfolio.core.market import Prices
 from portfolio.core.names import InstrumentId, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
@@ -97,6 +98,19 @@ def leg_price_usd(state: MarginState, pair: PairSpec) -> Decimal:
 def lot_of(state: MarginState, pair: PairSpec) -> Decimal:
     """The coarser of the two legs' lots, base coins."""
     return max(instrument_of(state, leg).lot_size for leg in (pair.long_leg, pair.short_leg))
+
+
+def lots_beyond(state: MarginState, pair: PairSpec, lot: Decimal) -> int:
+    """A number of lots that is certainly beyond the largest position in one of the pair's perpetuals."""
+    found = []
+    for leg in (pair.long_leg, pair.short_leg):
+        if instrument_of(state, leg).kind is InstrumentKind.PERPETUAL:
+            held = sum((abs(row.quantity) for row in state.positions if row.instrument_id == leg), start=ZERO)
+            mark = mark_of(state, leg)
+            found.append(int((largest_value(state.tables, leg, mark) / mark + held) / lot) + 1)
+    if not found:
+        raise InputError(f"{pair.pair_id} has no perpetual leg.", field="pair_id")
+    return min(found)
 
 
 def legs_traded(pairs: Iterable[PairSpec]) -> set[InstrumentId]:

@@ -11,14 +11,13 @@ from typing import NamedTuple
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
 from portfolio.core.errors import InputError
-from portfolio.core.instrument import InstrumentKind
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.apply import Fee, trade
 from portfolio.core.margin.caps import (
     Legs,
     Pairs,
     narrative_breaches,
-    narrative_margins,
+    narrative_rates,
     pair_margins,
     share_breaches,
     size_of,
@@ -28,9 +27,9 @@ from portfolio.core.margin.lines import (
     borrow_breaches,
     stress_breaches,
     stress_lines,
+    stresses_broken,
     tier_breaches,
 )
-from portfolio.core.margin.lookups import instrument_of, mark_of
 from portfolio.core.margin.modes import BYBIT_UTA, AccountMode
 from portfolio.core.margin.pairing import (
     add_deltas,
@@ -40,6 +39,7 @@ from portfolio.core.margin.pairing import (
     legs_of,
     legs_traded,
     lot_of,
+    lots_beyond,
     narrowed,
     pair_of,
 )
@@ -49,7 +49,7 @@ from portfolio.core.margin.shares import average_shares
 from portfolio.core.margin.state import MarginState
 from portfolio.core.margin.stress import Scenario, exposed_coins, owed_coins, standard_scenarios, stressed
 from portfolio.core.margin.stress_set import stress_results
-from portfolio.core.margin.tiers import largest_value
+from portfolio.core.margin.valuation import Valuation
 from portfolio.core.names import Coin, InstrumentId, Narrative, PairId
 from portfolio.core.pairs import PairLegs, PairSpec
 
@@ -152,7 +152,7 @@ class MarginSim:
         valuation = self.rule(after, extrapolate=True)
         scenarios = (*(self.scenarios(after) if stresses is None else stresses), *also)
         results = self._stressed(after, valuation.figures, scenarios, limits, lines)
-        breaches = tuple(self._violated(state, after, deltas, scenarios, results, limits, lines))
+        breaches = tuple(self._violated(state, after, valuation, deltas, scenarios, results, limits, lines))
         caps: list[Breach] = []
         if lines is Lines.BOOK:
             caps += self._caps(after, pairs, held, pairs.values(), limits, book_notional_usd)
@@ -170,6 +170,34 @@ class MarginSim:
             allowed=not blocked,
             blocked_by=blocked,
         )
+
+    def first_breach(
+        self,
+        state: MarginState,
+        pairs: Pairs,
+        legs: Legs,
+        targets: Mapping[PairId, Decimal],
+        *,
+        limits: RiskLimits = _LIMITS,
+        book_notional_usd: Decimal = ZERO,
+    ) -> Breach | None:
+        """The first of `simulate`'s breaches under the lines of the book, and nothing else of its answer.
+
+        For searches that ask often: it stops at the first one. Arguments and errors as in `simulate`.
+        """
+        state = narrowed(state, legs_traded(pairs.values()))
+        moved = _moved(state, pairs, legs, targets, Fee.TAKER)
+
+        def in_turn() -> Iterator[Breach]:
+            after, held, deltas, _ = moved
+            valuation = self.rule(after, extrapolate=True)
+            yield from self._now(state, after, valuation, deltas, limits, Lines.BOOK)
+            scenarios = self.scenarios(after)
+            results = self._stressed(after, valuation.figures, scenarios, limits, Lines.BOOK)
+            yield from stresses_broken(scenarios, results, limits, Lines.BOOK)
+            yield from self._caps(after, pairs, held, pairs.values(), limits, book_notional_usd)
+
+        return next(in_turn(), None)
 
     def breaches(
         self,
@@ -197,9 +225,9 @@ class MarginSim:
         state = narrowed(state, deltas)
         after = trade(state, deltas)
         scenarios = self.scenarios(after) if stresses is None else stresses
-        figures = self.rule(after, extrapolate=True).figures
-        results = self._stressed(after, figures, scenarios, limits, lines)
-        return tuple(self._violated(state, after, deltas, scenarios, results, limits, lines))
+        valuation = self.rule(after, extrapolate=True)
+        results = self._stressed(after, valuation.figures, scenarios, limits, lines)
+        return tuple(self._violated(state, after, valuation, deltas, scenarios, results, limits, lines))
 
     def headroom(
         self,
@@ -233,7 +261,8 @@ class MarginSim:
             return trade(state, deltas_of(lots), fee=fee)
 
         def now(lots: int) -> Iterator[Breach]:
-            return self._now(state, after(lots), deltas_of(lots), limits, lines)
+            moved = after(lots)
+            return self._now(state, moved, self.rule(moved, extrapolate=True), deltas_of(lots), limits, lines)
 
         def under(scenario: Scenario) -> _Check:
             return lambda lots: self._under(scenario, after(lots), limits, lines)
@@ -249,7 +278,7 @@ class MarginSim:
         checks: list[_Check] = [now, *(under(row) for row in scenarios)]
         if lines is Lines.BOOK:
             checks.append(capped)
-        lots, binding = _most(checks, _lots_beyond(state, pair, lot))
+        lots, binding = _most(checks, lots_beyond(state, pair, lot))
         quantity = lots * lot
         return Headroom(
             pair_id=pair_id,
@@ -269,14 +298,7 @@ class MarginSim:
         """
         state = narrowed(state, legs_traded(pairs.values()))
         after, held, _, _ = _moved(state, pairs, legs, targets, Fee.TAKER)
-        worth: dict[Narrative, Decimal] = {}
-        for pair_id, pair in pairs.items():
-            usd = size_of(held[pair_id]) * leg_price_usd(after, pair) if size_of(held[pair_id]) > 0 else ZERO
-            worth[pair.narrative] = worth.get(pair.narrative, ZERO) + usd
-        whole = self.rule(after, reference=True, extrapolate=True)
-        of = [narrative for narrative, usd in worth.items() if usd > 0]
-        found = narrative_margins(self.rule, after, whole, pairs, held, of)
-        return {narrative: used / worth[narrative] for narrative, used in found if used > 0}
+        return narrative_rates(self.rule, after, pairs, held)
 
     def cut(self, state: MarginState, pair: PairSpec, legs: PairLegs, quantity: Decimal) -> Cut:
         """The account after a pair lost up to `quantity` coins, at taker fees, its debt repaid.
@@ -305,9 +327,14 @@ class MarginSim:
         )
 
     def _now(
-        self, before: MarginState, after: MarginState, deltas: Deltas, limits: RiskLimits, lines: Lines
+        self,
+        before: MarginState,
+        after: MarginState,
+        valuation: Valuation,
+        deltas: Deltas,
+        limits: RiskLimits,
+        lines: Lines,
     ) -> Iterator[Breach]:
-        valuation = self.rule(after, extrapolate=True)
         yield from account_breaches(valuation.figures, limits, lines)
         yield from tier_breaches(after)
         line = self.mode.borrow_line(after.policy)
@@ -338,6 +365,7 @@ class MarginSim:
         self,
         before: MarginState,
         after: MarginState,
+        valuation: Valuation,
         deltas: Deltas,
         scenarios: Sequence[Scenario],
         results: Sequence[StressResult],
@@ -345,10 +373,8 @@ class MarginSim:
         lines: Lines,
     ) -> Iterator[Breach]:
         """Lines of the account as it stands after, then under each of these stresses that binds."""
-        yield from self._now(before, after, deltas, limits, lines)
-        for scenario, result in zip(scenarios, results, strict=True):
-            if scenario.binding:
-                yield from stress_breaches(scenario, result.figures, limits, lines)
+        yield from self._now(before, after, valuation, deltas, limits, lines)
+        yield from stresses_broken(scenarios, results, limits, lines)
 
     def _caps(
         self,
@@ -394,19 +420,6 @@ def _blocked_by(
     own = {f"narrative:{row.narrative}" for row in growing}
     own |= {f"pair_share:{row.pair_id}" for row in growing}
     return (*(row.limit for row in breaches), *(row.limit for row in caps if row.limit in own))
-
-
-def _lots_beyond(state: MarginState, pair: PairSpec, lot: Decimal) -> int:
-    """A number of lots that is certainly beyond the largest position in one of the pair's perpetuals."""
-    found = []
-    for leg in (pair.long_leg, pair.short_leg):
-        if instrument_of(state, leg).kind is InstrumentKind.PERPETUAL:
-            held = sum((abs(row.quantity) for row in state.positions if row.instrument_id == leg), start=ZERO)
-            mark = mark_of(state, leg)
-            found.append(int((largest_value(state.tables, leg, mark) / mark + held) / lot) + 1)
-    if not found:
-        raise InputError(f"{pair.pair_id} has no perpetual leg.", field="pair_id")
-    return min(found)
 
 
 def _most(checks: Sequence[_Check], refused: int) -> tuple[int, str]:
