@@ -71,7 +71,9 @@ def _financed(selection: Selection, given: SizingInput) -> BookCaps:
     """
     caps, equity = selection.caps, float(given.total_equity)
     carries = {row.pair_id: expected_carry(row) for row in selection.scores}
-    costly = np.array([carries[pair] < given.borrow_apr for pair in selection.eligible], dtype=np.bool_)
+    # What is not known to earn more does not.
+    earns = np.array([carries[pair] >= given.borrow_apr for pair in selection.eligible], dtype=np.bool_)
+    costly = ~earns
     if equity <= 0 or not costly.any():
         return caps
     own = cap_weights(selection.fixed_point.weights, caps, equity).weights * equity

@@ -18,11 +18,11 @@ from decimal import Decimal
 import numpy as np
 
 from portfolio.core.book_shares import Shares, shares_at
-from portfolio.core.decimals import ZERO, round_down_to_step
+from portfolio.core.decimals import ZERO, round_down_to_step, round_up_to_step
 from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.book_screen import BookScreen, CarryAccount
-from portfolio.core.margin.pairing import add_deltas, deltas_to
+from portfolio.core.margin.pairing import add_deltas, deltas_to, leg_price_usd
 from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.margin.state import MarginState
@@ -46,6 +46,8 @@ _GRID = 9
 _NEAR = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
 _WEIGHT_STEP = Decimal("0.000001")
 _CENT = Decimal("0.01")
+#: Far finer than any lot.
+_COIN_STEP = Decimal("1e-10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,7 @@ def size_book(shares: Shares, given: SizingInput) -> BookSize:
     may = shares.pair_ids
     if not may:
         return BookSize(_targets(shares, ZERO, given), ZERO, "no_pairs")
-    missing = sorted(set(may) - set(given.prices))
-    if missing:
-        raise MissingDataError(f"No price of {missing[0]}.", field="prices", next_step="Wait for the venue.")
+    _require_prices(shares, given)
     if given.total_equity <= 0:
         return BookSize(_targets(shares, ZERO, given), ZERO, "equity")
     levered = pays_for_leverage(given.carry_apr, given.borrow_apr, levered=given.levered)
@@ -122,6 +122,7 @@ def narrative_use(shares: Shares, total: Decimal, given: SizingInput) -> dict[Na
     Raises:
         MissingDataError: a price or risk table that is needed is absent.
     """
+    _require_prices(shares, given)
     if given.account is not None:
         return BookScreen(given.account, shares, (), given.limits).narrative_use(float(total))
     coins = _coins(shares, total, given)
@@ -144,6 +145,12 @@ def ceiling_of(given: SizingInput, *, levered: bool) -> tuple[Decimal, str]:
     return found
 
 
+def _require_prices(shares: Shares, given: SizingInput) -> None:
+    missing = sorted(set(shares.pair_ids) - set(given.prices))
+    if missing:
+        raise MissingDataError(f"No price of {missing[0]}.", field="prices", next_step="Wait for the venue.")
+
+
 def _targets(shares: Shares, total: Decimal, given: SizingInput) -> dict[PairId, Decimal]:
     """USD of one leg by pair in a book of this total: its shares, and 0 for what is held without one."""
     found = {
@@ -154,9 +161,19 @@ def _targets(shares: Shares, total: Decimal, given: SizingInput) -> dict[PairId,
 
 
 def _coins(shares: Shares, total: Decimal, given: SizingInput) -> dict[PairId, Decimal]:
-    """The same in coins; what is left needs no price."""
+    """The same in coins, rounded down, so that no pair comes out above its cap; leaving needs no price."""
     rows = _targets(shares, total, given).items()
-    return {pair: usd / given.prices[pair] if usd > 0 else ZERO for pair, usd in rows}
+    return {
+        pair: round_down_to_step(usd / given.prices[pair], _COIN_STEP) if usd > 0 else ZERO
+        for pair, usd in rows
+    }
+
+
+def _planned(shares: Shares, total: Decimal, given: SizingInput) -> Decimal:
+    """The total as caps of pairs value it, rounded up: prices are in quote, which need not be worth 1 USD."""
+    state, pairs = given.state, given.pairs
+    worth = [leg_price_usd(state, pairs[pair]) / given.prices[pair] for pair in shares.pair_ids]
+    return round_up_to_step(total * max(worth), _CENT)
 
 
 def _largest(
@@ -221,15 +238,14 @@ def _breach(shares: Shares, total: Decimal, given: SizingInput) -> str | None:
             given.state, deltas, limits=given.limits, lines=Lines.BOOK, stresses=given.verified
         )
         return found[0].limit if found else shares.full(np.array([float(total)]))[0]
-    simulation = given.sim.simulate(
+    breach = given.sim.first_breach(
         given.state,
         given.pairs,
         given.legs,
         targets,
         limits=given.limits,
-        lines=Lines.BOOK,
-        book_notional_usd=total,
+        book_notional_usd=_planned(shares, total, given),
     )
-    if simulation.breaches:
-        return simulation.breaches[0].limit
+    if breach is not None:
+        return breach.limit
     return shares.full(np.array([float(total)]))[0]

@@ -1,10 +1,13 @@
 """A selection becomes a book: its carry, its volatility, its size."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from portfolio.core.book_shares import FixedShares
 from portfolio.core.book_target import (
@@ -15,12 +18,16 @@ from portfolio.core.book_target import (
     size_selection,
 )
 from portfolio.core.carry import DAY_NS, carry_series
+from portfolio.core.decimals import round_down_to_step
+from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import BookLimits, RiskLimits, TradeLimits
+from portfolio.core.margin.apply import Fee
+from portfolio.core.margin.caps import narrative_margins
 from portfolio.core.margin.sim import MarginSim
-from portfolio.core.names import PairId
+from portfolio.core.names import Coin, Narrative, PairId
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate, Selection, UniverseSelector
-from portfolio.core.sizing import SizingInput, size_book
+from portfolio.core.sizing import BookSize, SizingInput, size_book
 from tests.portfolio.core.margin.accounts import account, balance, both, carry_pair, flat
 from tests.portfolio.core.scores import settlements
 
@@ -148,6 +155,110 @@ def test_size_and_shares_are_asked_again_until_they_stay() -> None:
     once = size_selection(selection, given)
     far = size_selection(selection, replace(given, expected=Decimal(20_000)))
     assert far.leg_total_usd == pytest.approx(once.leg_total_usd, rel=Decimal("0.01"))
+
+
+def held_book(given: SizingInput, coins: Mapping[PairId, Decimal]) -> SizingInput:
+    """The account after entering these coins of one leg, unasked and free of fees."""
+    done = given.sim.simulate(given.state, PAIRS, given.legs, coins, fee=Fee.NONE, stresses=())
+    return replace(given, state=done.state, legs=done.legs)
+
+
+def priced(given: SizingInput, usdt: str) -> SizingInput:
+    """The account while one USDT is worth this many USD."""
+    prices = given.state.prices
+    worth = replace(prices, usd={**prices.usd, Coin("USDT"): Decimal(usdt)})
+    return replace(given, state=replace(given.state, prices=worth))
+
+
+def in_coins(size: BookSize, given: SizingInput) -> dict[PairId, Decimal]:
+    """Targets as a proposal rounds them."""
+    step = Decimal("1e-8")
+    return {
+        pair: round_down_to_step(usd / given.prices[pair], step) for pair, usd in size.targets_usd.items()
+    }
+
+
+@st.composite
+def books(draw: st.DrawFn) -> tuple[Selection, SizingInput, frozenset[PairId]]:
+    """Any weights, depth, narratives, held pairs and cost of borrowing; one USDT is about one USD."""
+    names = list(PAIRS)
+    selection = selection_of(poor=draw(st.frozensets(st.sampled_from(names))))
+    count = len(selection.eligible)
+    wanted = np.array(draw(st.lists(st.floats(0.01, 1.0), min_size=count, max_size=count)))
+    depth = st.sampled_from([np.inf, np.inf, np.inf, 100_000.0, 30_000.0, 4_000.0, 0.0])
+    share = draw(st.sampled_from(["0.02", "0.09", "0.15", "100"]))
+    together = draw(st.booleans())
+    pairs = {
+        pair: replace(row, narrative=Narrative("one")) if together else row for pair, row in PAIRS.items()
+    }
+    caps = replace(
+        selection.caps,
+        liquidity_usd=np.array(draw(st.lists(depth, min_size=count, max_size=count))),
+        narratives=[pairs[pair].narrative for pair in selection.eligible],
+        narrative_use=np.full(count, draw(st.sampled_from([0.0, 0.15, 0.5]))),
+        narrative_usd=float(share) * 100_000.0,
+    )
+    given = sizing()
+    held = draw(st.dictionaries(st.sampled_from(names), st.sampled_from([1_000, 25_000, 60_000]), max_size=3))
+    given = held_book(given, {pair: Decimal(usd) / given.prices[pair] for pair, usd in held.items()})
+    given = replace(
+        priced(given, draw(st.sampled_from(["0.9995", "1", "1.0004"]))),
+        pairs=pairs,
+        borrow_apr=draw(st.sampled_from([0.01, 0.1, 0.25])),
+        volatility_budget=draw(st.sampled_from([0.04, 10.0])),
+        levered=draw(st.booleans()),
+        limits=RiskLimits(book=replace(BookLimits(), narrative_equity_share_max=Decimal(share))),
+    )
+    fixed_point = replace(selection.fixed_point, weights=wanted / wanted.sum())
+    exclude = draw(st.frozensets(st.sampled_from(names), max_size=2))
+    return replace(selection, fixed_point=fixed_point, caps=caps), given, exclude
+
+
+@given(drawn=books())
+@settings(max_examples=60, deadline=None)
+def test_every_sized_book_is_one_that_the_simulation_allows(
+    drawn: tuple[Selection, SizingInput, frozenset[PairId]],
+) -> None:
+    selection, account_now, exclude = drawn
+    size = size_selection(selection, account_now, exclude)
+    assert all(usd >= 0 for usd in size.targets_usd.values())
+    assert sum(size.targets_usd.values()) == size.leg_total_usd
+    assert all(size.targets_usd.get(pair, 0) == 0 for pair in exclude)
+    done = account_now.sim.simulate(
+        account_now.state,
+        account_now.pairs,
+        account_now.legs,
+        in_coins(size, account_now),
+        limits=account_now.limits,
+        book_notional_usd=size.planned_usd * max(Decimal(1), account_now.state.prices.usd[Coin("USDT")]),
+    )
+    assert done.allowed, done.blocked_by
+    book = max(size.planned_usd, account_now.total_equity)
+    for pair, depth in zip(selection.eligible, selection.caps.liquidity_usd.tolist(), strict=True):
+        assert float(size.targets_usd.get(pair, 0)) <= min(depth, 0.25 * float(book)) + 0.01
+    most = account_now.limits.book.narrative_equity_share_max * done.after.total_equity
+    rule, legs = account_now.sim.rule, done.legs
+    whole = rule(done.state, reference=True, extrapolate=True)
+    names = {row.narrative for row in account_now.pairs.values()}
+    used = narrative_margins(rule, done.state, whole, account_now.pairs, legs, names)
+    assert all(consumed <= max(most, Decimal(0)) for _, consumed in used)
+
+
+@pytest.mark.parametrize("usdt", ["0.9995", "1.0004"])
+def test_a_pair_at_its_cap_stops_no_book_while_usdt_is_not_one_usd(usdt: str) -> None:
+    selection = selection_of()
+    wanted = np.array([0.4, 0.15, 0.15, 0.15, 0.15])
+    selection = replace(selection, fixed_point=replace(selection.fixed_point, weights=wanted))
+    at_par, off = size_selection(selection, sizing()), size_selection(selection, priced(sizing(), usdt))
+    assert at_par.leg_total_usd > 200_000
+    assert off.leg_total_usd == pytest.approx(at_par.leg_total_usd, rel=Decimal("0.01"))
+
+
+def test_a_missing_price_is_named_before_anything_is_measured() -> None:
+    given = sizing()
+    prices = {pair: price for pair, price in given.prices.items() if pair != "BNB@bybit"}
+    with pytest.raises(MissingDataError, match="No price of BNB"):
+        size_selection(selection_of(), replace(given, prices=prices))
 
 
 def test_a_selection_of_nothing_has_no_size() -> None:
