@@ -22,7 +22,11 @@ _KINDS = ("pair_share", "liquidity", "borrow_cost")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BookCaps:
-    """What bounds n pairs. USD are of one leg; infinite means that nothing of this kind bounds the pair."""
+    """What bounds n pairs. USD are of one leg; infinite means that nothing of this kind bounds the pair.
+
+    Raises:
+        InputError: a cap is not a number, or below 0.
+    """
 
     #: Largest share of the book, per pair; shape (n,).
     share: Floats
@@ -38,6 +42,12 @@ class BookCaps:
     #: Largest notional that is worth its financing, USD: of a pair that earns less than borrowing costs, what
     #: it has in a book of the account's own cash; shape (n,). None: every pair earns more.
     financed_usd: Floats | None = None
+
+    def __post_init__(self) -> None:
+        financed = np.zeros(0) if self.financed_usd is None else self.financed_usd
+        rows = (self.share, self.liquidity_usd, self.narrative_use, self.narrative_usd, financed)
+        if not all(np.all(np.asarray(row) >= 0) for row in rows):
+            raise InputError("A cap of the book is not known.", field="caps", allowed=">= 0 or infinite")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +93,7 @@ def cap_weights(weights: Floats, caps: BookCaps, book_usd: float) -> CappedWeigh
     """Cap the weights of a book of this size (one-leg total, USD, above 0).
 
     Raises:
-        InputError: the size is not above 0.
+        InputError: as `cap_books`.
     """
     books = cap_books(weights, caps, np.array([book_usd]))
     return CappedWeights(books.weights[0], float(books.unplaced[0]), books.bound_by(0))
@@ -97,10 +107,12 @@ def cap_books(weights: Floats, caps: BookCaps, totals: Floats) -> CappedBooks:
     as equal as the caps allow (weighted max-min). At most one pass per pair and narrative.
 
     Raises:
-        InputError: a size is not above 0.
+        InputError: a size is not above 0, or a weight is not a number.
     """
     if not np.all(totals > 0):
         raise InputError(f"A book of {np.min(totals)} USD has no shares.", field="book_usd")
+    if np.any(np.isnan(weights)):
+        raise InputError("A weight of the book is not known.", field="weights", allowed="numbers")
     own, kinds = _own_caps(caps, totals)
     group, members = _groups(caps.narratives)
     use, budget = caps.narrative_use, (caps.narrative_usd / totals)[:, None]

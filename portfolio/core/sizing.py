@@ -89,7 +89,8 @@ class BookSize:
 
     targets_usd: Mapping[PairId, Decimal]
     leg_total_usd: Decimal
-    #: Name of the limit that binds: a Breach name, `borrow_cost`, `volatility`, `no_pairs` or `equity`.
+    #: Name of the limit that binds: a Breach name, `liquidity`, `borrow_cost`, `volatility`, `no_pairs` or
+    #: `equity`; `expected` where the expected total was taken without a search.
     binding: str
     #: The carry pays for leverage, whether or not the other limits leave room for it.
     levered: bool = False

@@ -103,3 +103,17 @@ def test_no_pairs_place_nothing_and_a_book_of_nothing_has_no_shares() -> None:
     assert cap_weights(np.zeros(0), caps(0), 1.0).weights.shape == (0,)
     with pytest.raises(InputError, match="has no shares"):
         cap_weights(np.ones(1), caps(1), 0.0)
+
+
+@pytest.mark.parametrize("field", ["share", "liquidity_usd", "narrative_use", "financed_usd"])
+@pytest.mark.parametrize("value", [np.nan, -1.0])
+def test_a_cap_that_is_not_known_is_refused(field: str, value: float) -> None:
+    with pytest.raises(InputError, match="cap of the book is not known"):
+        replace(caps(2), **{field: np.array([value, 1.0])})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="cap of the book is not known"):
+        replace(caps(2), narrative_usd=value)
+
+
+def test_a_weight_that_is_not_known_is_refused() -> None:
+    with pytest.raises(InputError, match="weight of the book is not known"):
+        cap_weights(np.array([np.nan, 0.5]), caps(2), 100.0)
