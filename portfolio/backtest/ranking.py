@@ -18,12 +18,13 @@ from portfolio.core.candidates import BORROWED_SHARE, CandidateInput, margin_sha
 from portfolio.core.carry import Floats
 from portfolio.core.decimals import ZERO
 from portfolio.core.forecast import Method, RiskForecast
-from portfolio.core.limits import RiskLimits
+from portfolio.core.limits import BookLimits, RiskLimits
 from portfolio.core.scoring import PairFacts
 from portfolio.core.selection import Candidate, Selection, Universe, UniverseSelector
 
 _MINUTES_A_DAY = 24 * 60
 _BPS = 10_000.0
+_BOOK = BookLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,15 @@ class Variant:
 
 
 class Ranker:
-    """One venue's selections. `unit_usd` is the equity that costs are judged at."""
+    """One venue's selections.
+
+    Args:
+        market: The venue's history.
+        model: Its account.
+        unit_usd: Equity that costs are judged at.
+        walks: Forecasts to share with other rankers of the same market.
+        book: Limits of the book: one leg is at most a share of the depth of its market.
+    """
 
     def __init__(
         self,
@@ -45,9 +54,11 @@ class Ranker:
         model: AccountModel,
         unit_usd: float,
         walks: MutableMapping[Method, RiskWalk] | None = None,
+        book: BookLimits = _BOOK,
     ) -> None:
         self._market = market
         self._unit_usd = unit_usd
+        self._depth_share_max = float(book.depth_share_max)
         self._uses = _narrative_uses(model)
         self._narratives = [pair.narrative for pair in model.pairs]
         self._intervals = [_intervals(row.spans_days) for row in market.series]
@@ -125,7 +136,7 @@ class Ranker:
             ),
             round_trip_cost_bps=round_trip_bps(market.venue, coin, self._unit_usd / 4, now),
             held_usd=ZERO,
-            liquidity_usd=book_of(coin).depth_usd * float(RiskLimits().book.depth_share_max),
+            liquidity_usd=book_of(coin).depth_usd * self._depth_share_max,
             narrative_use=self._uses[column],
         )
 

@@ -180,7 +180,8 @@ class _Study:
             model = self._accounts(venue, market.pair_ids, market.coins)
             first, last = _steps(market, self._request)
             if last > first:
-                ranker = Ranker(market, model, self._request.account_usd, walks.get(venue))
+                book = self._request.limits.book
+                ranker = Ranker(market, model, self._request.account_usd, walks.get(venue), book)
                 stages.append(_Stage(market, model, ranker, first, last))
         return tuple(stages)
 

@@ -40,7 +40,7 @@ LEVER_ON_APR = 0.03
 LEVER_OFF_APR = 0.01
 #: Standard deviation of equity a year that the book may be expected to have. On bundled history 4 to 6 % keep
 #: utilisation over 3.5 while leverage pays; smaller ones give up to 0.2 more Sharpe ratio and less carry.
-VOLATILITY_BUDGET = 0.04
+VOLATILITY_BUDGET = 0.045
 #: Totals that one pass of the search looks at, and shares of the first total that its first pass looks at.
 _GRID = 9
 _NEAR = np.array([0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])

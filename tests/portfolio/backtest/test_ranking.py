@@ -1,11 +1,14 @@
 """Selections over history: risk by each method is walked on its own, and none is told as the other."""
 
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from portfolio.backtest.ranking import Ranker, Variant
+from portfolio.core.limits import BookLimits
 from tests.portfolio.backtest.made import market_of, model_for, panel, read
 
 COINS = ["BTC", "ETH", "SOL", "XRP"]
@@ -45,3 +48,11 @@ def test_markets_that_differ_in_borrowing_alone_share_their_walks(tmp_path: Path
     assert first.risk(90) is second.risk(90)
     assert first.risk(90, "ewma") is second.risk(90, "ewma")
     assert first.risk(90, "ewma") is not first.risk(90)
+
+
+def test_a_thin_market_binds_by_the_limits_of_the_request(tmp_path: Path) -> None:
+    market = market_of(read(tmp_path, panel(COINS, 120, rate=0.0003)))
+    tight = replace(BookLimits(), depth_share_max=Decimal("0.0001"))
+    ranker = Ranker(market, model_for(market), 1e5, None, tight)
+    found = ranker.select(len(market.times_ns) - 1, np.zeros(len(COINS)), 1e6, 1e6, Variant())
+    assert set(found.bound_by.values()) == {"liquidity"}
