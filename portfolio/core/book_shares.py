@@ -1,8 +1,8 @@
 """Shares of the book by its size: what sizing tries sizes of.
 
 Caps in USD bind more pairs the larger the book is, so shares are asked for at a size: what caps cut goes to
-those that can take more. Where a larger book would leave more in cash than a small one does, it is full: to
-grow its total further would only stretch caps that are shares of it.
+those that can take more. Where a book larger than the equity would leave more in cash than a small one does,
+it is full: to grow its total further would only stretch caps that are shares of it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -69,10 +69,21 @@ class CappedShares:
     """Wanted weights under caps."""
 
     def __init__(
-        self, pair_ids: Sequence[PairId], wanted: Floats, caps: BookCaps, exclude: Collection[PairId] = ()
+        self,
+        pair_ids: Sequence[PairId],
+        wanted: Floats,
+        caps: BookCaps,
+        exclude: Collection[PairId] = (),
+        *,
+        own_usd: float = 0.0,
     ) -> None:
-        """`wanted` and the caps are in the order of `pair_ids`; what is excluded stays in cash."""
+        """Wanted weights and the caps of pairs, in their order; what is excluded stays in cash.
+
+        `own_usd` is the account's equity: caps that are shares of the book are shares of no less, so that a
+        book within it stretches none and is never full.
+        """
         self._all, self._wanted, self._caps, self._exclude = pair_ids, wanted, caps, exclude
+        self._own_usd = own_usd
         self._kept = np.array([pair not in exclude for pair in pair_ids], dtype=np.bool_)
         self._known: tuple[bytes, CappedBooks] | None = None
         self._always_unplaced = float(self._capped(np.zeros(1)).unplaced[0])
@@ -89,7 +100,7 @@ class CappedShares:
     def full(self, totals: Floats) -> list[str | None]:
         """The first cap in USD, in the order of the pairs, of those that leave more in cash."""
         found = self._capped(totals)
-        over = found.unplaced > self._always_unplaced + _NOTHING
+        over = (found.unplaced > self._always_unplaced + _NOTHING) & (totals > self._own_usd)
         return [_first_in_usd(found.bound_by(row)) if over[row] else None for row in range(len(totals))]
 
     def measured(self, use: Mapping[Narrative, float]) -> "CappedShares":
@@ -97,7 +108,7 @@ class CappedShares:
         rows = zip(self._caps.narratives, self._caps.narrative_use.tolist(), strict=True)
         found = np.array([use.get(narrative, known) for narrative, known in rows], dtype=np.float64)
         caps = replace(self._caps, narrative_use=found)
-        return CappedShares(self._all, self._wanted, caps, self._exclude)
+        return CappedShares(self._all, self._wanted, caps, self._exclude, own_usd=self._own_usd)
 
     def _capped(self, totals: Floats) -> CappedBooks:
         """The books of these sizes; the last ones asked for are kept, because they are asked twice."""

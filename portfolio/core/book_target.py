@@ -48,11 +48,12 @@ def size_selection(
         MissingDataError: a price or risk table that is needed is absent.
     """
     caps = _financed(selection, given)
-    shares = CappedShares(selection.eligible, selection.fixed_point.weights, caps, exclude)
+    wanted, own_usd = selection.fixed_point.weights, float(given.total_equity)
+    shares = CappedShares(selection.eligible, wanted, caps, exclude, own_usd=own_usd)
     total = given.total_equity if given.expected is None else given.expected
     rounds, settled = 0, False
     while rounds < _ROUNDS and not settled:
-        if total > 0 and shares.pair_ids:
+        if total > 0 and shares.pair_ids and not caps.by_notional:
             use = narrative_use(shares, total, given)
             shares = shares.measured({name: _USE_ROOM * one for name, one in use.items()})
         weights = shares_at(shares, float(total))

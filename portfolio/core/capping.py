@@ -42,6 +42,8 @@ class BookCaps:
     #: Largest notional that is worth its financing, USD: of a pair that earns less than borrowing costs, what
     #: it has in a book of the account's own cash; shape (n,). None: every pair earns more.
     financed_usd: Floats | None = None
+    #: Narratives are capped by notional: their use is 1 by definition, and nothing is left to measure.
+    by_notional: bool = False
 
     def __post_init__(self) -> None:
         financed = np.zeros(0) if self.financed_usd is None else self.financed_usd

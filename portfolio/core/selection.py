@@ -306,10 +306,12 @@ class UniverseSelector:
         """The book's caps; a pair that consumes none of a narrative's budget is not bound by it."""
         return BookCaps(
             share=np.full(len(chosen), float(self._book.pair_book_share_max)),
-            liquidity_usd=_array([row.liquidity_usd for row in chosen]),
+            # A thin market, or one with a side missing, forbids growth: it is no reason to leave.
+            liquidity_usd=_array([np.maximum(row.liquidity_usd, float(row.held_usd)) for row in chosen]),
             narratives=[row.narrative for row in chosen],
             narrative_use=_array([self._use(row) for row in chosen]),
             narrative_usd=float(self._book.narrative_equity_share_max) * equity_usd,
+            by_notional=self._allocation.narrative_by_notional,
         )
 
     def _use(self, candidate: Candidate) -> float:

@@ -70,6 +70,13 @@ def test_a_full_book_names_the_first_cap_in_usd() -> None:
     assert capped(liquidity=50_000.0).full(np.array([449_000.0, 451_000.0])) == [None, "liquidity"]
 
 
+def test_a_book_within_the_equity_is_never_full() -> None:
+    caps = BookCaps(np.ones(2), np.full(2, 1e4), [Narrative("A"), Narrative("B")], np.zeros(2), 1.0)
+    shares = CappedShares(PAIRS[:2], np.array([0.5, 0.5]), caps, own_usd=50_000.0)
+    sizes = np.array([30_000.0, 50_000.0, 50_001.0])
+    assert shares.full(sizes) == shares.measured({}).full(sizes) == [None, None, "liquidity"]
+
+
 def test_what_the_largest_share_leaves_in_cash_does_not_make_a_book_full() -> None:
     caps = BookCaps(np.full(2, 0.25), np.full(2, 1e5), [Narrative("A"), Narrative("B")], np.zeros(2), 1.0)
     shares = CappedShares(PAIRS[:2], np.array([0.5, 0.5]), caps)

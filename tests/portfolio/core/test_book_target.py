@@ -116,6 +116,18 @@ def test_a_thin_market_holds_its_cap_at_the_size_that_is_found() -> None:
     assert size.binding == "liquidity"
 
 
+def test_one_thin_market_among_few_leaves_the_others_their_share_of_the_equity() -> None:
+    free = selection_of()
+    thin = replace(free.caps, liquidity_usd=np.array([4_000.0, *[np.inf] * 3, 0.0]))
+    wanted = np.full(5, 0.2)
+    selection = replace(free, caps=thin, fixed_point=replace(free.fixed_point, weights=wanted))
+    size = size_selection(selection, sizing())
+    deep = [size.targets_usd[pair] for pair in free.eligible[1:4]]
+    assert deep == [pytest.approx(Decimal(25_000), rel=Decimal("0.01"))] * 3
+    assert size.targets_usd[free.eligible[0]] == pytest.approx(Decimal(4_000), abs=1)
+    assert size.binding == "liquidity"
+
+
 def test_a_narrative_that_is_full_leaves_the_growth_to_the_others() -> None:
     """What narratives use is not known beforehand here: it is measured. Shares of one size stop the book."""
     limits = RiskLimits(book=replace(BookLimits(), narrative_equity_share_max=Decimal("0.09")))
@@ -136,6 +148,14 @@ def test_a_narrative_that_is_full_leaves_the_growth_to_the_others() -> None:
         given.state, PAIRS, given.legs, coins, limits=limits, book_notional_usd=size.planned_usd
     )
     assert done.blocked_by == ()
+
+
+def test_narratives_that_are_capped_by_notional_stay_so() -> None:
+    free = selection_of()
+    by_notional = replace(free.caps, narrative_use=np.ones(5), narrative_usd=15_000.0, by_notional=True)
+    size = size_selection(replace(free, caps=by_notional), sizing())
+    assert max(size.targets_usd.values()) <= 15_000
+    assert size.leg_total_usd == pytest.approx(Decimal(75_000), abs=1)
 
 
 def test_a_pair_that_earns_less_than_borrowing_costs_is_held_with_own_cash_only() -> None:

@@ -254,6 +254,15 @@ def test_caps_that_bind_are_named() -> None:
     assert list(out.weights.values()) == pytest.approx([0.05] * 3)
 
 
+def test_a_market_that_became_thin_forbids_growth_and_is_no_reason_to_leave() -> None:
+    pairs = [replace(candidate(f"P{n}", "0.0002", held="10000"), liquidity_usd=0.0) for n in range(4)]
+    out = UniverseSelector(BookLimits(), TradeLimits()).select(
+        pairs, NOW, equity_usd=100_000.0, book_usd=200_000.0
+    )
+    assert list(out.weights.values()) == pytest.approx([0.05] * 4)
+    assert set(out.bound_by.values()) == {"liquidity"}
+
+
 def test_a_forecast_from_outside_has_a_column_per_candidate() -> None:
     pairs = [candidate("A", "0.0001"), replace(candidate("X", "0"), series=None), candidate("B", "0.0002")]
     draw = np.random.default_rng(2)
