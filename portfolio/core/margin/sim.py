@@ -6,6 +6,7 @@ stay in place, so a change that one of them already carries counts twice: on the
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
@@ -30,8 +31,8 @@ from portfolio.core.margin.lines import (
     tier_breaches,
 )
 from portfolio.core.margin.modes import BYBIT_UTA, AccountMode
-from portfolio.core.margin.moved import moved_pairs
 from portfolio.core.margin.pairing import (
+    add_deltas,
     deltas_to,
     leg_price_usd,
     legs_after,
@@ -56,6 +57,18 @@ _LIMITS = RiskLimits()
 Deltas = Mapping[InstrumentId, Decimal]
 #: Lines that an account violates with this many lots more.
 _Check = Callable[[int], Iterator[Breach]]
+
+
+class _Moved(NamedTuple):
+    """An account after its pairs moved to their targets."""
+
+    state: MarginState
+    #: What every pair of the book holds then.
+    legs: Legs
+    #: Signed base coins traded per instrument.
+    deltas: Deltas
+    #: Pairs whose target is larger than what they held.
+    growing: tuple[PairSpec, ...]
 
 
 class MarginSim:
@@ -135,7 +148,7 @@ class MarginSim:
             MissingDataError: legs, a price, a table, a fee or an instrument is absent.
         """
         state = narrowed(state, legs_traded(pairs.values()))
-        after, held, deltas, growing = moved_pairs(state, pairs, legs, targets, fee)
+        after, held, deltas, growing = _moved(state, pairs, legs, targets, fee)
         valuation = self.rule(after, extrapolate=True)
         scenarios = (*(self.scenarios(after) if stresses is None else stresses), *also)
         results = self._stressed(after, valuation.figures, scenarios, limits, lines)
@@ -174,7 +187,7 @@ class MarginSim:
         target: what stays as it is may be over its own. Arguments and errors as in `simulate`.
         """
         state = narrowed(state, legs_traded(pairs.values()))
-        moved = moved_pairs(state, pairs, legs, targets, Fee.TAKER)
+        moved = _moved(state, pairs, legs, targets, Fee.TAKER)
 
         def in_turn() -> Iterator[Breach]:
             after, held, deltas, _ = moved
@@ -286,7 +299,7 @@ class MarginSim:
         Arguments and errors as in `simulate`.
         """
         state = narrowed(state, legs_traded(pairs.values()))
-        after, held, _, _ = moved_pairs(state, pairs, legs, targets, Fee.TAKER)
+        after, held, _, _ = _moved(state, pairs, legs, targets, Fee.TAKER)
         return narrative_rates(self.rule, after, pairs, held)
 
     def cut(self, state: MarginState, pair: PairSpec, legs: PairLegs, quantity: Decimal) -> Cut:
@@ -382,6 +395,22 @@ class MarginSim:
         for row in share_breaches(after, equity, pairs, legs, limits, book_notional_usd):
             if row.limit in mine:
                 yield row
+
+
+def _moved(
+    state: MarginState, pairs: Pairs, legs: Legs, targets: Mapping[PairId, Decimal], fee: Fee
+) -> _Moved:
+    """All pairs moved in one trade, which repays debt as soon as one of them shrinks."""
+    held = {pair_id: legs_of(legs, pair_id) for pair_id in pairs}
+    moves = {pair_of(pairs, pair_id): to for pair_id, to in targets.items()}
+    deltas = add_deltas(deltas_to(pair, held[pair.pair_id], to) for pair, to in moves.items())
+    growing = tuple(pair for pair, to in moves.items() if to > size_of(held[pair.pair_id]))
+    repay = any(to < size_of(held[pair.pair_id]) for pair, to in moves.items())
+    after = trade(state, deltas, fee=fee, repay=repay)
+    for pair, to in moves.items():
+        was = held[pair.pair_id]
+        held[pair.pair_id] = legs_after(state, pair, was, deltas_to(pair, was, to), fee)
+    return _Moved(after, held, deltas, growing)
 
 
 def _blocked_by(
