@@ -42,12 +42,11 @@ def size_selection(
     Args:
         selection: Weights and what caps them.
         given: The account; its `carry_apr` and `volatility` are filled in here.
-        exclude: Pairs that get no weight; what is held of them stays, as pairs do that lack an input.
+        exclude: Pairs that get no weight.
 
     Raises:
         MissingDataError: a price or risk table that is needed is absent.
     """
-    given = replace(given, staying=selection.untouched.union(exclude))
     caps = _financed(selection, given)
     wanted, own_usd = selection.fixed_point.weights, float(given.total_equity)
     shares = CappedShares(selection.eligible, wanted, caps, exclude, own_usd=own_usd)

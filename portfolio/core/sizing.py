@@ -22,7 +22,6 @@ from portfolio.core.decimals import ZERO, round_down_to_step, round_up_to_step
 from portfolio.core.errors import MissingDataError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.margin.book_screen import BookScreen, CarryAccount
-from portfolio.core.margin.caps import size_of
 from portfolio.core.margin.pairing import add_deltas, deltas_to, leg_price_usd
 from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
@@ -73,8 +72,6 @@ class SizingInput:
     volatility_budget: float = VOLATILITY_BUDGET
     #: The book is levered now: it stays so until its carry falls to LEVER_OFF_APR over the cost.
     levered: bool = False
-    #: Held pairs that stay as they are: no share, no target, and in every line all the same.
-    staying: frozenset[PairId] = frozenset()
     #: The account as arrays, to search by; None: the exact rule is searched.
     account: CarryAccount | None = None
     #: A total that is expected to be about right: when it fits it is taken, and nothing is searched; USD.
@@ -102,7 +99,7 @@ class BookSize:
 
 
 def size_book(shares: Shares, given: SizingInput) -> BookSize:
-    """Find the size. Pairs that are held but have no share are taken to zero, unless they stay.
+    """Find the size. Pairs that are held but have no share are taken to zero.
 
     Raises:
         MissingDataError: a price or risk table that is needed is absent.
@@ -128,8 +125,7 @@ def narrative_use(shares: Shares, total: Decimal, given: SizingInput) -> dict[Na
     """
     _require_prices(shares, given)
     if given.account is not None:
-        screen = BookScreen(given.account, shares, (), given.limits, given.staying)
-        return screen.narrative_use(float(total))
+        return BookScreen(given.account, shares, (), given.limits).narrative_use(float(total))
     coins = _coins(shares, total, given)
     found = given.sim.narrative_use(given.state, given.pairs, given.legs, coins)
     return {narrative: float(use) for narrative, use in found.items()}
@@ -143,19 +139,11 @@ def pays_for_leverage(carry_apr: float, borrow_apr: float, *, levered: bool) -> 
 def ceiling_of(given: SizingInput, *, levered: bool) -> tuple[Decimal, str]:
     """The largest total that carry and volatility allow, whatever the margin, and which of them says so."""
     equity = given.total_equity
-    own = max(ZERO, equity - _staying_usd(given))
-    found = (equity * LEG_EQUITY_MULTIPLE_MAX, "equity") if levered else (own, "borrow_cost")
+    found = (equity * LEG_EQUITY_MULTIPLE_MAX, "equity") if levered else (equity, "borrow_cost")
     if given.volatility is not None and given.volatility > 0:
         budgeted = equity * Decimal(repr(given.volatility_budget / given.volatility))
         found = min(found, (budgeted, "volatility"))
     return found
-
-
-def _staying_usd(given: SizingInput) -> Decimal:
-    """One-leg notional of what stays, USD: it uses the account's own cash."""
-    sizes = {pair: size_of(legs) for pair, legs in given.legs.items() if pair in given.staying}
-    held = {pair: coins for pair, coins in sizes.items() if coins > 0}
-    return sum((coins * leg_price_usd(given.state, given.pairs[pair]) for pair, coins in held.items()), ZERO)
 
 
 def _require_prices(shares: Shares, given: SizingInput) -> None:
@@ -165,13 +153,12 @@ def _require_prices(shares: Shares, given: SizingInput) -> None:
 
 
 def _targets(shares: Shares, total: Decimal, given: SizingInput) -> dict[PairId, Decimal]:
-    """USD of one leg by pair in a book of this total: its shares, and 0 for what is left."""
+    """USD of one leg by pair in a book of this total: its shares, and 0 for what is held without one."""
     found = {
         pair: round_down_to_step(Decimal(repr(share)), _WEIGHT_STEP) * total
         for pair, share in shares_at(shares, float(total)).items()
     }
-    kept = found.keys() | given.staying
-    return found | {pair: ZERO for pair, legs in given.legs.items() if pair not in kept and legs.hedged > 0}
+    return found | {pair: ZERO for pair, legs in given.legs.items() if pair not in found and legs.hedged > 0}
 
 
 def _coins(shares: Shares, total: Decimal, given: SizingInput) -> dict[PairId, Decimal]:
@@ -200,7 +187,7 @@ def _largest(
     if given.account is not None:
         coins = given.account.coins
         scenarios = standard_scenarios(coins) if given.scenarios is None else given.scenarios
-        screen = BookScreen(given.account, shares, scenarios, given.limits, given.staying)
+        screen = BookScreen(given.account, shares, scenarios, given.limits)
         hoped = ceiling if given.expected is None else min(ceiling, given.expected)
         why = screen.first_breaches(np.array([float(hoped)]))[0]
         if why is None and given.expected is not None:

@@ -6,7 +6,7 @@ under every stress, and names the first line that it violates, in the order of `
 found is then verified by the exact rule.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,9 +94,7 @@ class BookScreen:
         shares: Shares,
         scenarios: Sequence[Scenario],
         limits: RiskLimits,
-        staying: Collection[PairId] = (),
     ) -> None:
-        """What is held is sold where it has no share, unless it is `staying` as it is."""
         may = frozenset(shares.pair_ids)
         asked = np.array([pair_id in may for pair_id in account.pair_ids], dtype=np.bool_)
         columns = np.flatnonzero(asked | (account.spot > 0))
@@ -104,9 +102,6 @@ class BookScreen:
         self._shares = shares
         #: Where the pairs that may have a share stand.
         self._places = [self._account.pair_ids.index(pair_id) for pair_id in shares.pair_ids]
-        stays = np.array([pair_id in staying for pair_id in self._account.pair_ids], dtype=np.bool_)
-        #: (n,): coins of one leg that every book has.
-        self._always = np.where(stays, self._account.spot, 0.0)
         self._limits = limits
         moving = _moving(scenarios, self._account.coins)
         moves = moves_of(moving, self._account.coins)
@@ -120,8 +115,7 @@ class BookScreen:
         self._names = [f"stress:{row.name}" for row in moving]
         # The far stresses forbid the border itself, as `stress_breaches` does.
         self._strict = np.array([False, *(not row.near for row in moving)])
-        #: Of the pairs that may have a share: what stays as it is may be over its own cap.
-        self._narratives = list(dict.fromkeys(self._account.narratives[place] for place in self._places))
+        self._narratives = list(dict.fromkeys(self._account.narratives))
         self._members = np.array(
             [[row == name for row in self._account.narratives] for name in self._narratives], dtype=np.bool_
         ).reshape(len(self._narratives), len(columns))
@@ -154,11 +148,9 @@ class BookScreen:
 
     def _coins(self, totals: Floats) -> Floats:
         """Coins of one leg in books of these totals; (G, n)."""
-        coins = np.tile(self._always, (len(totals), 1))
-        coins[:, self._places] += (
-            totals[:, None] * self._shares.books(totals) / self._account.mark[self._places]
-        )
-        return coins
+        coins = np.zeros((len(totals), len(self._account.pair_ids)))
+        coins[:, self._places] = totals[:, None] * self._shares.books(totals)
+        return coins / self._account.mark
 
     def _stressed(self, found: CarryFigures, count: int) -> list[str | None]:
         """Health and usage now and under every stress."""

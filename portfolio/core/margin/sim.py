@@ -183,8 +183,7 @@ class MarginSim:
     ) -> Breach | None:
         """The first of `simulate`'s breaches under the lines of the book, and nothing else of its answer.
 
-        For searches that ask often: it stops at the first one. Of caps it looks at those of pairs that have a
-        target: what stays as it is may be over its own. Arguments and errors as in `simulate`.
+        For searches that ask often: it stops at the first one. Arguments and errors as in `simulate`.
         """
         state = narrowed(state, legs_traded(pairs.values()))
         moved = _moved(state, pairs, legs, targets, Fee.TAKER)
@@ -196,8 +195,7 @@ class MarginSim:
             scenarios = self.scenarios(after)
             results = self._stressed(after, valuation.figures, scenarios, limits, Lines.BOOK)
             yield from stresses_broken(scenarios, results, limits, Lines.BOOK)
-            moving = [pair_of(pairs, pair_id) for pair_id in targets]
-            yield from self._caps(after, pairs, held, moving, limits, book_notional_usd)
+            yield from self._caps(after, pairs, held, pairs.values(), limits, book_notional_usd)
 
         return next(in_turn(), None)
 

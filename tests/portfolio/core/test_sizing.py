@@ -12,7 +12,7 @@ from portfolio.core.margin.results import Lines
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import PairId
 from portfolio.core.sizing import PRECISION, BookSize, SizingInput, size_book
-from tests.portfolio.core.margin.accounts import account, balance, both, carry_pair, flat, perp, position
+from tests.portfolio.core.margin.accounts import account, balance, both, carry_pair, flat
 
 SIM = MarginSim()
 NAMES = ("BTC", "ETH", "SOL", "XRP", "BNB")
@@ -91,33 +91,6 @@ def test_pairs_without_weight_are_left_while_the_others_grow() -> None:
     size = size_book(FixedShares(weights), replace(given, legs=held))
     assert size.targets_usd[btc] == 0
     assert size.targets_usd[PairId("SOL@bybit")] > 0
-
-
-def test_what_stays_counts_in_every_line_and_has_no_target() -> None:
-    given = sizing()
-    btc = PairId("BTC@bybit")
-    state = account(
-        balances=(balance("USDT", "40000"), balance("BTC", "1")),
-        positions=(position(perp("BTC"), "-1", "60000"),),
-        usd=USD,
-        instruments=both(*NAMES),
-    )
-    held = {
-        **given.legs,
-        btc: replace(given.legs[btc], long_quantity=Decimal(1), short_quantity=Decimal(1)),
-    }
-    given = replace(given, state=state, legs=held)
-    weights = FixedShares({key: 0.25 for key in PAIRS if key != btc})
-    kept = size_book(weights, replace(given, staying=frozenset({btc})))
-    left = size_book(weights, given)
-    assert btc not in kept.targets_usd
-    assert left.targets_usd[btc] == 0
-    assert kept.leg_total_usd < left.leg_total_usd
-    coins = {pair: usd / given.prices[pair] for pair, usd in kept.targets_usd.items()}
-    book = kept.planned_usd + 60_000
-    assert SIM.simulate(state, PAIRS, held, coins, book_notional_usd=book).allowed
-    poor = replace(given, staying=frozenset({btc}), carry_apr=0.05)
-    assert size_book(weights, poor).leg_total_usd == pytest.approx(EQUITY - 60_000, abs=1)
 
 
 def test_nothing_beyond_ten_times_equity_is_tried() -> None:

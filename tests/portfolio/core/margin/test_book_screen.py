@@ -75,23 +75,6 @@ def test_the_size_found_on_arrays_is_the_one_the_exact_rule_finds(venue: Venue, 
 
 
 @pytest.mark.parametrize("venue", list(MODELS))
-def test_what_stays_counts_on_arrays_as_it_does_for_the_exact_rule(venue: Venue) -> None:
-    model = MODELS[venue]
-    first, *others = (pair.pair_id for pair in model.pairs)
-    shares = FixedShares(dict.fromkeys(others, 0.25))
-    sizes, wide = [], RiskLimits(book=replace(LIMITS.book, narrative_equity_share_max=Decimal(1000)))
-    for arrays in (True, False):
-        given = sizing(model, held(15_000.0), arrays=arrays, limits=wide)
-        given = replace(given, staying=frozenset({first}))
-        sizes.append(size_book(shares, given))
-        assert first not in sizes[-1].targets_usd
-    assert float(sizes[0].leg_total_usd) == pytest.approx(float(sizes[1].leg_total_usd), abs=600)
-    assert sizes[0].binding == sizes[1].binding
-    free = size_book(shares, sizing(model, held(15_000.0), arrays=True, limits=wide))
-    assert free.leg_total_usd > sizes[0].leg_total_usd
-
-
-@pytest.mark.parametrize("venue", list(MODELS))
 def test_first_breaches_are_those_of_the_exact_simulation(venue: Venue) -> None:
     model, book = MODELS[venue], held(10_000.0)
     account = account_of(model, book)

@@ -69,20 +69,6 @@ def test_it_is_the_first_breach_of_the_simulation(
     assert found == (done.breaches[0] if done.breaches else None)
 
 
-def test_a_pair_without_a_target_may_be_over_its_own_cap() -> None:
-    bitcoin, ether = PairId("BTC@bybit"), PairId("ETH@bybit")
-    state, legs = entered([0.4, 0.0, 0.0])
-    book = replace(BookLimits(), narrative_equity_share_max=Decimal(10))
-    targets = {ether: Decimal("0.1")}
-    both = SIM.simulate(state, PAIRS, legs, targets, limits=RiskLimits(book=book))
-    assert {row.limit for row in both.breaches} == {f"pair_share:{bitcoin}"}
-    assert SIM.first_breach(state, PAIRS, legs, targets, limits=RiskLimits(book=book)) is None
-    more = targets | {bitcoin: Decimal("0.7")}
-    found = SIM.first_breach(state, PAIRS, legs, more, limits=RiskLimits(book=book))
-    assert found is not None
-    assert found.limit == f"pair_share:{bitcoin}"
-
-
 def test_its_errors_are_those_of_the_simulation() -> None:
     state, legs = entered([0.1, 0.1, 0.1])
     with pytest.raises(InputError, match="negative"):
