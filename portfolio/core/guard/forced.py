@@ -13,8 +13,9 @@ from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import ActionKind, GuardInput, PairAction, PairFacts, Rule
 from portfolio.core.limits import SECOND_NS
 
-#: A fill may be booked a moment before the holding shows it; cutting then would make the naked leg.
-FORCED_AFTER_NS = SECOND_NS
+#: A fill may be booked a moment before the holding shows it, or the holding show it up to a reading of the
+#: journal (a second and a gap) before the fill counts here; cutting then would make the naked leg.
+FORCED_AFTER_NS = 2 * SECOND_NS
 
 
 def noticed(state: GuardState, inp: GuardInput) -> GuardState:
