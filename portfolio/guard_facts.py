@@ -45,17 +45,22 @@ class JournalFacts:
     #: The operator resumed, or transfers were booked, since the read before.
     resumed: bool
     transfers: tuple[CashBooked, ...]
+    #: When the reading began, wire clock.
+    read_wire_ns: int
     #: Signed coins per leg as the view showed them before the journal was read.
     seen: Mapping[InstrumentId, Decimal] = field(default_factory=dict)
 
 
-def read_journal(journal: Journal, after_seq: int | None, cash_after_seq: int) -> JournalFacts:
+def read_journal(
+    journal: Journal, after_seq: int | None, cash_after_seq: int, now_wire_ns: int
+) -> JournalFacts:
     """Everything the guard asks the journal, in one go.
 
     Args:
         journal: To be asked.
         after_seq: Newest entry of the read before; None for the first, which looks at the present only.
         cash_after_seq: Where counting transfers stopped, for the first read.
+        now_wire_ns: When the reading begins, wire clock.
     """
     head = journal.head()[0]
     booked: list[CashBooked] = []
@@ -86,6 +91,7 @@ def read_journal(journal: Journal, after_seq: int | None, cash_after_seq: int) -
         wanted=wanted,
         resumed=resumed,
         transfers=tuple(entry for entry in booked if entry.kind == "transfer"),
+        read_wire_ns=now_wire_ns,
     )
 
 
@@ -148,6 +154,7 @@ class FactsGatherer:
             account_age_ns=ages.account_ns,
             stale=self._view.stale(self._limits.freshness),
             pairs={} if snapshot is None else self._pairs(explained, facts, unknown),
+            journal_read_wire_ns=None if explained is None else explained.read_wire_ns,
             holdings=() if explained is None else tuple(self._holdings(explained)),
             price_checks=() if snapshot is None else tuple(self._price_checks(now)),
             transfers=transfers,

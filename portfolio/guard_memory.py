@@ -126,7 +126,8 @@ class GuardMemory:
         after = None if first or self.facts is None else self.facts.seq
         counted = self.state.transfers_seq
         before = dict(seen())
-        facts = await self._runner.run(lambda: read_journal(self._journal, after, counted))
+        now = self._clocks.wire_ns()
+        facts = await self._runner.run(lambda: read_journal(self._journal, after, counted, now))
         self.facts = replace(facts, seen=before)
         self._uncounted += facts.transfers
         if facts.resumed:

@@ -117,6 +117,7 @@ class Desk:
             wanted={},
             resumed=False,
             transfers=(),
+            read_wire_ns=NOW,
             seen=self.gatherer.holdings_now(),
         )
         return replace(made, **changes)  # type: ignore[arg-type]
@@ -170,6 +171,15 @@ def test_before_recovery_ended_the_journal_explains_nothing() -> None:
     inp = desk.gather(desk.facts(), recovered=False)
     assert inp.holdings == ()
     assert inp.pairs[SOL.pair_id].expected is None
+    assert inp.journal_read_wire_ns is None
+
+
+def test_what_the_journal_explains_is_as_old_as_its_reading_not_as_the_tick() -> None:
+    desk = Desk(account(coin("SOL", "10")))
+    facts = desk.facts()
+    desk.clocks.advance(5 * SECOND_NS)
+    inp = desk.gather(facts)
+    assert (inp.now_wire_ns, inp.journal_read_wire_ns) == (NOW + 5 * SECOND_NS, NOW)
 
 
 def test_a_coin_that_no_pair_trades_is_an_orphan_above_five_dollars_or_without_a_price() -> None:

@@ -1,8 +1,8 @@
 """Forced reduction: the venue took part of one leg (ADL, liquidation) and left the other one standing.
 
 Told apart from a trade of ours by the journal: our fills do not explain the drop, no order of the pair is
-in flight, and it stays so for longer than streams may be apart. Then the other leg is cut at once, without
-waiting for the naked-leg limit.
+in flight, and a reading of the journal that began later than streams may be apart says so as well. Then the
+other leg is cut at once, without waiting for the naked-leg limit.
 """
 
 from dataclasses import replace
@@ -13,9 +13,10 @@ from portfolio.core.guard.state import GuardState
 from portfolio.core.guard.values import ActionKind, GuardInput, PairAction, PairFacts, Rule
 from portfolio.core.limits import SECOND_NS
 
-#: A fill may be booked a moment before the holding shows it, or the holding show it up to a reading of the
-#: journal (a second and a gap) before the fill counts here; cutting then would make the naked leg.
-FORCED_AFTER_NS = 2 * SECOND_NS
+#: A fill may be booked a moment before the holding shows it, or after it; cutting in between would make the
+#: naked leg. So the journal must be read again, this long after the drop was noticed; what it said before
+#: does not count, however late it answers.
+FORCED_AFTER_NS = SECOND_NS
 
 
 def noticed(state: GuardState, inp: GuardInput) -> GuardState:
@@ -28,12 +29,13 @@ def noticed(state: GuardState, inp: GuardInput) -> GuardState:
 
 def forced_reductions(inp: GuardInput, state: GuardState) -> tuple[PairAction, ...]:
     """A cut down to the remaining leg for each pair that lost an unexplained part of one."""
-    if not inp.account_fresh:
+    read_ns = inp.journal_read_wire_ns
+    if not inp.account_fresh or read_ns is None:
         return ()
     return tuple(
         PairAction(pair_id, ActionKind.REDUCE, facts.legs.hedged, (Rule.FORCED,))
         for pair_id, facts in inp.pairs.items()
-        if inp.now_wire_ns - state.forced_since.get(pair_id, inp.now_wire_ns) >= FORCED_AFTER_NS
+        if read_ns - state.forced_since.get(pair_id, read_ns) >= FORCED_AFTER_NS
     )
 
 

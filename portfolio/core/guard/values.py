@@ -149,6 +149,8 @@ class GuardInput:
     #: Names of inputs that are missing or too old.
     stale: tuple[str, ...]
     pairs: Mapping[PairId, PairFacts]
+    #: When the reading of the journal began that `expected` and `explained` come from; None before the first.
+    journal_read_wire_ns: int | None = None
     holdings: tuple[Holding, ...] = ()
     price_checks: tuple[PriceCheck, ...] = ()
     #: When the venue says its totals were true, market clock.

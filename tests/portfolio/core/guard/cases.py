@@ -133,4 +133,5 @@ def tick(
         "pairs": book(*rows),
     }
     values.update(changes)
+    values.setdefault("journal_read_wire_ns", values["now_wire_ns"])
     return GuardInput(**values)  # type: ignore[arg-type]  # tests name fields by keyword, mypy sees object

@@ -70,9 +70,7 @@ def test_naked_legs_come_before_ladders_and_forced_cuts_after_them() -> None:
         facts("ETH", 100, 50, score="3"),
         facts("BTC", 100, 60, score="4", expected=(100, 100)),
     )
-    state = GuardState(
-        naked_since={ETH: NOW - 6 * SECOND_NS}, forced_since={pair_id("BTC"): NOW - 2 * SECOND_NS}
-    )
+    state = GuardState(naked_since={ETH: NOW - 6 * SECOND_NS}, forced_since={pair_id("BTC"): NOW - SECOND_NS})
     result = decided(*rows, now=figures(26_000), state=state)
     assert [row.pair_id for row in result.actions] == [ETH, SOL, pair_id("BTC")]
     assert [row.rules for row in result.actions] == [(Rule.NAKED_LEG,), (Rule.HEALTH,), (Rule.FORCED,)]
