@@ -171,7 +171,7 @@ class FactsGatherer:
         scores = self._scores()
         wanted: Mapping[PairId, Decimal] = {} if facts is None else facts.wanted
         unsettled = () if facts is None else facts.unsettled
-        moving = {row.request.pair_id for row in unsettled}
+        moving = {row.request.instrument_id for row in unsettled}
         found = {}
         for pair_id, pair in self._view.pairs.items():
             price = self.price_of(pair)
@@ -187,7 +187,7 @@ class FactsGatherer:
                 short_cost=self._cost(short),
                 wanted=wanted.get(pair_id),
                 expected=None if explained is None else self._expected(pair, explained),
-                unsettled=pair_id in moving,
+                unsettled=not moving.isdisjoint((pair.long_leg, pair.short_leg)),
                 unknown=pair_id in unknown,
             )
         return found
@@ -204,11 +204,15 @@ class FactsGatherer:
         return None
 
     def _expected(self, pair: PairSpec, facts: JournalFacts) -> PairLegs:
-        """What the fills of the pair add up to, moved by whatever changed since they were read."""
+        """What our fills on its legs add up to, moved by whatever changed since they were read.
+
+        The venue nets all pairs of one coin on one instrument, so the fills of all of them count: those of
+        one alone would show the other's trade as a reduction by the venue.
+        """
         return PairLegs(
             pair.pair_id,
-            facts.holdings.get((pair.pair_id, pair.long_leg), ZERO) + self._since(facts, pair.long_leg),
-            -facts.holdings.get((pair.pair_id, pair.short_leg), ZERO) - self._since(facts, pair.short_leg),
+            _sum(facts.holdings, [pair.long_leg]) + self._since(facts, pair.long_leg),
+            -_sum(facts.holdings, [pair.short_leg]) - self._since(facts, pair.short_leg),
         )
 
     def _since(self, facts: JournalFacts, leg: InstrumentId) -> Decimal:

@@ -7,6 +7,7 @@ coin.
 4. No ENTRY without an approval that the operator signed.
 5. The journal explains every fill: planned before it happened, booked once, and nothing else is booked.
 6. The worker stays within the venue's limits by itself.
+7. Nothing is cut as a forced reduction that the venue did not reduce.
 
 What concerns the account's health is in `health`, what only the whole journal tells in `records`.
 """
@@ -16,6 +17,8 @@ from decimal import Decimal
 
 from exchanges.paper.rows import Execution, ExecutionType, LedgerKind
 from portfolio.core.decimals import ZERO, plain
+from portfolio.core.entries import GuardActed
+from portfolio.core.guard.values import Rule
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.intents import Target
 from portfolio.core.limits import MINUTE_NS, SECOND_NS
@@ -32,6 +35,8 @@ from server.simulation.world import START_NS, World
 #: closing order a few round trips. On a rotten day several of these in a row get no answer.
 NAKED_MAX_NS = 20 * SECOND_NS
 NAKED_ROTTEN_MAX_NS = 45 * SECOND_NS
+#: More than any day has.
+_GUARD_ACTIONS = 10_000
 
 
 class Invariants:
@@ -46,6 +51,8 @@ class Invariants:
         self._done: defaultdict[tuple[IntentId, PairId, InstrumentId], Decimal] = defaultdict(lambda: ZERO)
         self._held: defaultdict[InstrumentId, Decimal] = defaultdict(lambda: ZERO)
         self._fills: set[str] = set()
+        #: Instruments on which the venue traded for us of its own accord.
+        self._forced: set[InstrumentId] = set()
         self._spots = {
             row.base: key for key, row in world.instruments.items() if row.kind is InstrumentKind.SPOT
         }
@@ -91,6 +98,8 @@ class Invariants:
         if execution.kind is not ExecutionType.FUNDING:
             self._held[execution.instrument_id] += self._change(execution)
         key = execution.order_link_id
+        if execution.kind is not ExecutionType.FUNDING and not key:
+            self._forced.add(execution.instrument_id)
         if execution.kind is ExecutionType.BUST or (execution.kind is ExecutionType.TRADE and not key):
             self.health.liquidated()
         if not key or execution.kind is not ExecutionType.TRADE:
@@ -202,8 +211,18 @@ class Invariants:
                 self._add(f"{pair.pair_id} ends naked by {self.net_delta(pair)}")
         if not self.over and not self._touched():
             self._check_debts()
+        self._check_forced()
         for broken in broken_records(journal):
             self._add(broken)
+
+    def _check_forced(self) -> None:
+        for row in self._world.journal.guard_actions(_GUARD_ACTIONS):
+            if not isinstance(row.entry, GuardActed) or row.entry.rule != Rule.FORCED:
+                continue
+            for pair_id in row.entry.pairs:
+                pair = self._world.pairs[pair_id]
+                if self._forced.isdisjoint((pair.long_leg, pair.short_leg)):
+                    self._add(f"{pair_id} was cut for a reduction that the venue did not make")
 
     def owing(self) -> tuple[Coin, ...]:
         """Coins that are owed though there is some to repay with."""

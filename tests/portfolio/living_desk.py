@@ -8,7 +8,7 @@ import anyio
 from portfolio.approvals import sign_approval, unlock
 from portfolio.core.intents import SignedApproval
 from portfolio.core.limits import MINUTE_NS
-from portfolio.core.names import AccountId, PairId
+from portfolio.core.names import AccountId, Coin, PairId
 from portfolio.desk import Desk
 from portfolio.operations import MoveMode
 from portfolio.service import Principal, Proposal, ProposalRequest, Scope, WantedTarget
@@ -62,11 +62,12 @@ def request(*wanted: tuple[PairId, int], **other: object) -> ProposalRequest:
     return ProposalRequest(**{**values, **other})  # type: ignore[arg-type]
 
 
-def with_desk(test: Callable[[Living], Awaitable[None]]) -> None:
-    """Run `test` against a desk that is up, in virtual time."""
+def with_desk(test: Callable[[Living], Awaitable[None]], *, both_ways: frozenset[Coin] = frozenset()) -> None:
+    """Run `test` against a desk that is up, in virtual time; these coins also have their reverse pair."""
 
     async def main() -> None:
-        world = World(seed=3, weather=Weather(latency_ns=10_000_000, mode=MoveMode.URGENT))
+        weather = Weather(latency_ns=10_000_000, mode=MoveMode.URGENT, both_ways=both_ways)
+        world = World(seed=3, weather=weather)
         async with anyio.create_task_group() as tasks:
             await tasks.start(world.venue.run)
 

@@ -166,6 +166,20 @@ def test_what_changed_since_the_journal_was_read_counts_as_explained() -> None:
     assert orphans(desk.gather(desk.facts())) == {"SOL": 20, PERP: -20}
 
 
+def test_the_fills_of_the_reverse_pair_explain_what_the_venue_nets_away() -> None:
+    desk = Desk(account(coin("SOL", "6"), short="-6"))
+    back = make_pair("SOL", reverse=True).pair_id
+    holdings = {
+        (SOL.pair_id, SPOT_ID): D(10),
+        (SOL.pair_id, PERP): D(-10),
+        (back, SPOT_ID): D(-4),
+        (back, PERP): D(4),
+    }
+    expected = desk.gather(desk.facts(holdings=holdings)).pairs[SOL.pair_id].expected
+    assert expected is not None
+    assert (expected.long_quantity, expected.short_quantity) == (D(6), D(6))
+
+
 def test_before_recovery_ended_the_journal_explains_nothing() -> None:
     desk = Desk(account(coin("SOL", "15")))
     inp = desk.gather(desk.facts(), recovered=False)

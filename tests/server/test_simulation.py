@@ -219,6 +219,14 @@ def test_an_entry_while_frozen_or_halted_and_a_silent_act_of_the_guard_are_seen(
     assert "guard operation g1 left neither an order nor a reason" in seen
 
 
+def test_a_cut_for_a_reduction_that_the_venue_did_not_make_is_seen() -> None:
+    async def act(world: World) -> None:
+        acted = GuardActed("g1", "forced_reduction", (SOL,), "reduce", None, None)
+        world.journal.append([acted], world.clocks.wire_ns())
+
+    assert "SOL@bybit was cut for a reduction that the venue did not make" in breached(act)
+
+
 def test_more_requests_than_the_venue_allows_are_seen() -> None:
     async def act(world: World) -> None:
         for _ in range(2):

@@ -118,10 +118,10 @@ def _may_borrow(trade: _Trade) -> bool:
 
 def _trades(action: PairAction, long: LegNow, short: LegNow) -> tuple[_Trade, ...]:
     if action.kind is ActionKind.HEDGE:
-        missing = (long, Side.BUY) if long.held < short.held else (short, Side.SELL)
-        leg, side = missing
-        quantity = action.to_quantity - leg.held - leg.arriving
-        return (_Trade(leg, side, quantity, OrderClass.HEDGE),)
+        leg, larger, side = (long, short, Side.BUY) if long.held < short.held else (short, long, Side.SELL)
+        # What already takes the larger leg back needs no hedge: both would make the next naked leg.
+        target = min(action.to_quantity, larger.held - larger.leaving)
+        return (_Trade(leg, side, target - leg.held - leg.arriving, OrderClass.HEDGE),)
     long_cut, short_cut = _cuts(action.to_quantity, long, short)
     trades = (
         _Trade(long, Side.SELL, long_cut - long.leaving, OrderClass.REDUCE),

@@ -73,9 +73,9 @@ class PairFacts:
     short_cost: Decimal | None
     #: One-leg target of the operation that works on the pair; None when none does.
     wanted: Decimal | None = None
-    #: What the journal's fills add up to; None while the journal was not read.
+    #: What all our fills on the legs add up to, whichever pair they are of; None while the journal is unread.
     expected: PairLegs | None = None
-    #: An order of the pair is in flight, so holdings and fills may differ for a moment.
+    #: An order on one of the legs is in flight, so holdings and fills may differ for a moment.
     unsettled: bool = False
     #: The outcome of an order of this pair is unknown.
     unknown: bool = False

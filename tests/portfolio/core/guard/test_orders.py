@@ -119,6 +119,13 @@ def test_what_is_in_flight_is_not_ordered_again() -> None:
     assert sizes(hedged) == {("linear", "sell"): 25}
 
 
+def test_a_lead_that_is_being_taken_back_is_not_hedged() -> None:
+    gone = orders(ActionKind.HEDGE, 100, leg(SPOT, 0), leg(PERPETUAL, 100, leaving="100"))
+    assert gone == ()
+    part = orders(ActionKind.HEDGE, 100, leg(SPOT, 100, leaving="30"), leg(PERPETUAL, 60))
+    assert sizes(part) == {("linear", "sell"): 10}
+
+
 def test_a_hedge_sells_the_missing_perpetual_or_buys_the_missing_spot_gross_of_its_fee() -> None:
     (short,) = orders(ActionKind.HEDGE, 100, leg(SPOT, 100), leg(PERPETUAL, 60))
     assert (short.side, short.quantity, short.reduce_only) == (Side.SELL, D(40), False)
