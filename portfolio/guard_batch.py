@@ -15,7 +15,7 @@ from typing import Protocol
 import anyio
 
 from portfolio.core.decimals import ZERO
-from portfolio.core.errors import CarrydeskError, InputError, MissingDataError
+from portfolio.core.errors import JOURNAL_FATAL, CarrydeskError, InputError, MissingDataError
 from portfolio.core.guard.orders import LegNow, orders_for
 from portfolio.core.guard.values import PairAction, Rule
 from portfolio.core.instrument import InstrumentKind
@@ -35,7 +35,6 @@ from portfolio.core.orders import (
 )
 from portfolio.core.pairs import PairLegs, PairSpec
 from portfolio.guard_facts import FactsGatherer
-from portfolio.guard_memory import FATAL
 from portfolio.operations import Sender
 from portfolio.ports import Clocks, OrderRow
 from portfolio.repayment import Repayer
@@ -146,7 +145,7 @@ class Carrier:
                 await self._send(operation, actions, commit, sent, notes)
             if scope.cancelled_caught:
                 notes.append("not finished within its limit; what is in flight is counted by the next look")
-        except FATAL:
+        except JOURNAL_FATAL:
             raise
         except CarrydeskError as error:
             notes.append(str(error))

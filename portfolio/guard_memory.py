@@ -13,13 +13,7 @@ from decimal import Decimal
 import anyio
 
 from portfolio.core.entries import CashBooked, EntriesFrozen, EntriesThawed, Entry, GuardStateSaved
-from portfolio.core.errors import (
-    JournalCorruptError,
-    JournalError,
-    JournalFencedError,
-    JournalForeignError,
-    MissingDataError,
-)
+from portfolio.core.errors import JOURNAL_FATAL, JournalError, MissingDataError
 from portfolio.core.guard.arbiter import acknowledged
 from portfolio.core.guard.state import GuardState, from_text, needs_saving, to_text
 from portfolio.core.guard.values import FreezeWanted, Rule, Transfer
@@ -38,8 +32,6 @@ _READ_THROUGH_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
 #: Entries kept while the journal cannot commit; older ones give way.
 _WAITING_MAX = 1000
-#: Errors after which the desk must stop writing at all.
-FATAL = (JournalCorruptError, JournalFencedError, JournalForeignError)
 
 
 class GuardMemory:
@@ -114,7 +106,7 @@ class GuardMemory:
             try:
                 await self._take_in(seen)
                 self._unread = None
-            except FATAL:
+            except JOURNAL_FATAL:
                 raise
             except JournalError as error:
                 self._unread = str(error)
@@ -212,7 +204,7 @@ class GuardMemory:
             now = self._clocks.wire_ns()
             try:
                 await self._runner.run(lambda: self._journal.append(batch, now))
-            except FATAL:
+            except JOURNAL_FATAL:
                 raise
             except JournalError as error:
                 self._unwritten = str(error)
@@ -227,7 +219,7 @@ class GuardMemory:
         """Orders in flight as the journal has them now, or as last read while it cannot be asked."""
         try:
             return await self._runner.run(lambda: self._journal.orders(unsettled_only=True))
-        except FATAL:
+        except JOURNAL_FATAL:
             raise
         except JournalError as error:
             self._unread = str(error)

@@ -12,13 +12,12 @@ from typing import TypeVar
 
 from portfolio.codec import canonical, read_json, tagged_from_data, tagged_to_data
 from portfolio.core.entries import Entry, OrderAnswered, OrderPlanned
-from portfolio.core.errors import JournalCorruptError, JournalError, JournalFencedError, JournalForeignError
+from portfolio.core.errors import JOURNAL_FATAL, JournalError
 from portfolio.core.names import ClientOrderId
 from portfolio.ports import Clocks, EmergencyLog, Journal, Runner
 
 T = TypeVar("T")
 
-_FATAL = (JournalCorruptError, JournalFencedError, JournalForeignError)
 #: Builds entries from what the journal says, beside whatever the caller wants to know.
 Build = Callable[[Journal], tuple[Sequence[Entry], T]]
 
@@ -81,7 +80,7 @@ class JournalWriter:
     async def _run(self, call: Callable[[], T]) -> T:
         try:
             return await self._runner.run(call)
-        except _FATAL:
+        except JOURNAL_FATAL:
             raise
         except JournalError as error:
             self.failure = str(error)

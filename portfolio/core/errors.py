@@ -127,6 +127,10 @@ class JournalFencedError(JournalError):
     code = "journal_fenced"
 
 
+#: Errors after which a journal must not be used again; any other JournalError may pass.
+JOURNAL_FATAL = (JournalCorruptError, JournalForeignError, JournalFencedError)
+
+
 class Effect(StrEnum):
     """Whether a failed venue call may have taken effect."""
 
