@@ -55,6 +55,8 @@ class GuardState:
     gap: Decimal | None = None
     gap_over: int = 0
     gap_within: int = 0
+    #: Since when the last sample has been over the second line.
+    distrusted_since: int | None = None
     #: The last samples, oldest first, at most SAMPLES_KEPT; a restart begins anew.
     gap_samples: tuple[GapSample, ...] = ()
     #: Since when inputs are stale, holdings unexplained, and pairs short of an unexplained part of a leg.
@@ -122,6 +124,7 @@ def to_text(state: GuardState) -> str:
         "gap": money(state.gap),
         "gap_over": state.gap_over,
         "gap_within": state.gap_within,
+        "distrusted_since": state.distrusted_since,
         "stale_since": state.stale_since,
         "orphan_since": dict(state.orphan_since),
         "forced_since": dict(state.forced_since),

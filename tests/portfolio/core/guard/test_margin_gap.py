@@ -4,10 +4,18 @@ from decimal import Decimal
 import pytest
 
 from portfolio.core.guard.gap_sample import SAMPLES_KEPT
-from portfolio.core.guard.margin_gap import basis, gap_freeze, margin_gap, proportional, sampled
+from portfolio.core.guard.margin_gap import (
+    DISTRUST_AFTER_NS,
+    SAMPLED_AGAIN_NS,
+    basis,
+    gap_freeze,
+    margin_gap,
+    proportional,
+    sampled,
+)
 from portfolio.core.guard.state import GuardState
 from portfolio.core.limits import SECOND_NS, GuardLimits
-from tests.portfolio.core.guard.cases import book, facts, figures, pair_id, shrinking, tick
+from tests.portfolio.core.guard.cases import NOW, book, facts, figures, pair_id, shrinking, tick
 
 LIMITS = GuardLimits()
 
@@ -28,6 +36,44 @@ def test_only_a_new_venue_figure_is_a_sample() -> None:
     assert sampled(GuardState(), replace(apart, venue_is_new=True)).gap_over == 1
     assert sampled(GuardState(), replace(apart, venue_is_new=True, ours=None)) == GuardState()
     assert sampled(GuardState(), replace(apart, venue_is_new=True, venue=None)) == GuardState()
+
+
+def test_a_sample_taken_before_its_prices_came_is_taken_again_when_they_have() -> None:
+    jumped = tick(ours=figures(10_000), venue=figures(20_000), venue_is_new=True)
+    state = sampled(GuardState(gap_over=1), jumped)
+    assert (state.gap, state.gap_over, state.distrusted_since) == (Decimal("0.5"), 2, NOW)
+    nearer = tick(ours=figures(18_900), venue=figures(20_000), now_wire_ns=NOW + SECOND_NS // 10)
+    state = sampled(state, nearer)
+    assert (state.gap, state.gap_over, state.distrusted_since) == (Decimal("0.055"), 2, NOW)
+    caught_up = replace(nearer, ours=figures(20_000), now_wire_ns=NOW + SAMPLED_AGAIN_NS)
+    state = sampled(state, caught_up)
+    assert (state.gap, state.gap_over, state.gap_within, state.distrusted_since) == (0, 0, 1, None)
+    assert len(state.gap_samples) == 1
+    # What agrees is not measured again, nor what later prices move away from it.
+    assert sampled(state, replace(caught_up, ours=figures(10_000))) == state
+
+
+def test_a_sample_is_not_taken_again_for_worse_or_for_prices_of_long_after() -> None:
+    apart = tick(ours=figures(10_000), venue=figures(20_000), venue_is_new=True)
+    state = sampled(GuardState(), apart)
+    worse = tick(ours=figures(9_000), venue=figures(20_000))
+    assert sampled(state, worse) == state
+    late = tick(ours=figures(20_000), venue=figures(20_000), now_wire_ns=NOW + SAMPLED_AGAIN_NS + 1)
+    assert sampled(state, late) == state
+    # A restart keeps no samples.
+    assert sampled(GuardState(gap_over=2), worse) == GuardState(gap_over=2)
+
+
+def test_while_a_gap_may_be_a_jump_of_prices_the_healthier_figure_decides() -> None:
+    pairs = book(facts("SOL"))
+    gap = GuardState(gap=Decimal("0.5"), distrusted_since=NOW)
+    ours_well = tick(facts("SOL"), ours=figures(10_000), venue=figures(20_000))
+    venue_well = tick(facts("SOL"), ours=figures(20_000), venue=figures(10_000))
+    simulate = shrinking(pairs, figures(10_000))
+    for later, chosen in ((0, "ours"), (DISTRUST_AFTER_NS - 1, "ours"), (DISTRUST_AFTER_NS, "venue")):
+        assert basis(replace(ours_well, now_wire_ns=NOW + later), gap, simulate).name == chosen
+        assert basis(replace(venue_well, now_wire_ns=NOW + later), gap, simulate).name == "venue"
+    assert basis(replace(ours_well, venue=None), gap, simulate).name == "none"
 
 
 def test_figures_of_different_moments_are_not_compared() -> None:

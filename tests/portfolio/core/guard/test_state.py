@@ -25,6 +25,7 @@ FULL = GuardState(
     gap=Decimal("0.003"),
     gap_over=1,
     gap_within=0,
+    distrusted_since=13,
     stale_since=3,
     orphan_since={"SOL": 4},
     forced_since={"SOL@bybit": 5},
