@@ -19,9 +19,10 @@ from portfolio.core.errors import CarrydeskError, RefusedError
 from portfolio.core.intents import IntentStatus, SignedApproval
 from portfolio.core.limits import MINUTE_NS
 from portfolio.core.margin.sim import MarginSim
-from portfolio.core.names import AccountId, InstrumentId, IntentId
+from portfolio.core.names import AccountId, IntentId
 from portfolio.ports import Recorded
-from portfolio.service import DeskSnapshot
+from portfolio.service import DeskSnapshot, IntentProgress
+from server.demo.book import acted_since, gross_usd, guard_is_done, newest_action, reference_prices
 from server.demo.report import Report, Voice
 from server.demo.shock import solve
 from server.demo.stage import EQUITY_USDT, PASSPHRASE, Stage
@@ -30,11 +31,11 @@ from tools.venue_check import venue_check, venue_text
 
 LEG_USD = "24900"
 SHOCK_HEALTH = Decimal("0.66")
-#: Where the guard's ladder aims, less a hair for prices that move on.
-GUARD_HEALTH = Decimal("0.74")
 FILL_SECONDS_MAX = 60.0
 GUARD_SECONDS_MAX = 20.0
 RECOVERY_SECONDS_MAX = 60.0
+#: How often the halving is proposed: whatever else trades on the account makes a waiting intent void.
+PROPOSALS_MAX = 3
 _RECORDS = 1000
 
 
@@ -50,6 +51,8 @@ class Beats:
         self._digest = ""
         self._account = AccountId("")
         self._now_ns = 0
+        #: The guard's newest action before the shock, by its number in the journal.
+        self._acted = 0
 
     # --- 1, 2: venue and desk -----------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class Beats:
         if figures is None or snapshot.state is None:
             raise RefusedError("The desk cannot value the account.")
         held = [legs for legs in snapshot.legs.values() if legs.hedged > 0]
-        gross = _gross(snapshot)
+        gross = gross_usd(snapshot)
         self._report.pairs = len(held)
         self._report.utilisation = round(float(gross / figures.total_equity), 4)
         self._report.health_before = round(float(figures.health_score), 4)
@@ -197,6 +200,7 @@ class Beats:
         """A rally that leaves health at 0.66, with no agent connected."""
         self._voice.beat(f"No agent is connected; a rally solved to health {SHOCK_HEALTH}")
         assert snapshot.state is not None
+        self._acted = newest_action(snapshot)
         factor = solve(self._sim, snapshot.state, SHOCK_HEALTH)
         self._voice.say(
             f"    every coin x {factor}. Delta-neutral is not margin-neutral: the coins count with a"
@@ -207,25 +211,17 @@ class Beats:
     async def guard(self) -> None:
         """The guard de-risks by itself."""
         self._voice.beat("The guard acts by itself")
-        with anyio.move_on_after(GUARD_SECONDS_MAX):
-            while True:
-                snapshot = await self._stage.snapshot()
-                figures = snapshot.guard.figures
-                if (
-                    snapshot.guard.last_actions
-                    and figures is not None
-                    and figures.health_score >= Decimal("0.74")
-                ):
-                    break
-                await anyio.sleep(0.2)
         snapshot = await self._stage.snapshot()
-        for action in reversed(snapshot.guard.last_actions):
-            entry: Any = action.entry
+        with anyio.move_on_after(GUARD_SECONDS_MAX):
+            while not guard_is_done(snapshot, self._acted):
+                await anyio.sleep(0.2)
+                snapshot = await self._stage.snapshot()
+        for entry in acted_since(snapshot, self._acted):
             pairs = ", ".join(entry.pairs)
             before = "unknown" if entry.health_before is None else f"{entry.health_before:.4f}"
             self._voice.say(f"    {entry.rule} of {pairs}: health was {before}")
             self._voice.say(f"        {_one_line(entry.detail)}")
-            if not self._report.health_after_shock and entry.health_before is not None:
+            if self._report.health_after_shock is None and entry.health_before is not None:
                 self._report.health_after_shock = round(float(entry.health_before), 4)
         figures = snapshot.guard.figures
         self._voice.say(f"    health now {figures.health_score:.4f}" if figures else "    health unknown")
@@ -235,6 +231,37 @@ class Beats:
     async def kill(self) -> None:
         """Kill -9 in the middle of a rebalance."""
         self._voice.beat("kill -9 of the desk in the middle of a rebalance")
+        progress = await self._halving()
+        killed = self._stage.kill_desk()
+        self._report.killed += 1
+        self._voice.say(
+            f"    killed pid {killed} with the intent {progress.row.status}: {progress.orders} orders out, "
+            f"{progress.fills} fills booked"
+        )
+
+    async def _halving(self) -> IntentProgress:
+        """An approved halving of the book with its first fills; one that goes void is proposed again.
+
+        Raises:
+            RefusedError: it was refused, void every time, or over before anybody could interrupt it.
+        """
+        for number in range(1, PROPOSALS_MAX + 1):
+            await self._propose_half(f"demo-halve-{number}")
+            try:
+                await self._stage.approve(self._intent)
+            except RefusedError:
+                if (await self._progress()).row.status is not IntentStatus.VOID:
+                    raise
+            progress = await self._until_filled()
+            row = progress.row
+            if row.status is not IntentStatus.VOID:
+                if row.status.final:
+                    raise RefusedError(f"The halving is {row.status} ({row.note}) before the kill.")
+                return progress
+            self._voice.say(f"    {self._intent} is void ({row.note})")
+        raise RefusedError(f"The halving of the book was void {PROPOSALS_MAX} times.")
+
+    async def _propose_half(self, request_id: str) -> None:
         async with self._stage.agent() as client:
             targets = [
                 {"pair": str(pair_id), "notional_usd": str((usd / 2).quantize(Decimal("0.01")))}
@@ -247,23 +274,18 @@ class Beats:
                 targets=targets,
                 constraints={"reduce_only": True},
                 reason="Halve the book after the shock.",
-                request_id="demo-halve",
+                request_id=request_id,
             )
-            self._intent = str(proposal["intent_id"])
-        await self._stage.approve(self._intent)
+        self._intent = str(proposal["intent_id"])
+
+    async def _until_filled(self) -> IntentProgress:
         async with self._stage.operator() as operator:
+            progress = await operator.progress(IntentId(self._intent))
             with anyio.move_on_after(FILL_SECONDS_MAX):
-                while True:
-                    progress = await operator.progress(IntentId(self._intent))
-                    if progress.fills > 0 or progress.row.status.final:
-                        break
+                while progress.fills == 0 and not progress.row.status.final:
                     await anyio.sleep(0.02)
-        killed = self._stage.kill_desk()
-        self._report.killed += 1
-        self._voice.say(
-            f"    killed pid {killed} with the intent {progress.row.status}: {progress.orders} orders out, "
-            f"{progress.fills} fills booked"
-        )
+                    progress = await operator.progress(IntentId(self._intent))
+        return progress
 
     async def recovery(self) -> None:
         """The supervisor starts it again; it accounts for everything in flight and goes on."""
@@ -272,8 +294,7 @@ class Beats:
         await self._until_final(self._intent, RECOVERY_SECONDS_MAX)
         snapshot = await self._settled()
         self._report.recovered = snapshot.recovered
-        async with self._stage.operator() as operator:
-            row = (await operator.progress(IntentId(self._intent))).row
+        row = (await self._progress()).row
         self._voice.say(f"    recovered: the intent is {row.status} ({row.note or 'no note'})")
 
     async def reckoning(self) -> None:
@@ -284,7 +305,7 @@ class Beats:
         entries = await self._entries()
         dump = (await self._stage.venue_operator("dump"))["state"]
         pairs = {pair.spec.pair_id: pair.spec for pair in snapshot.pairs}
-        prices = _reference_prices(snapshot)
+        prices = reference_prices(snapshot)
         truth = truth_of(dump, planned_ids(entries), pairs, snapshot.state.instruments, prices)
         report, figures = self._report, snapshot.guard.figures
         report.orders, report.fills = truth.orders, truth.fills
@@ -292,7 +313,7 @@ class Beats:
         report.naked_seconds_max = round(truth.naked_seconds_max, 3)
         report.naked_at_end = [str(pair_id) for pair_id in truth.naked_at_end]
         report.guard_actions = len(snapshot.guard.last_actions)
-        report.health_end = round(float(figures.health_score), 4) if figures else 0.0
+        report.health_end = round(float(figures.health_score), 4) if figures else None
         self._voice.say(
             f"    {truth.orders} orders, {truth.fills} fills, {truth.duplicate_orders} twice; "
             f"longest naked leg {report.naked_seconds_max} s; health {report.health_end}"
@@ -307,8 +328,8 @@ class Beats:
             prices=prices,
             instruments=snapshot.state.instruments,
         )
-        for name in ("change", "funding", "basis", "fees", "borrow", "unexplained"):
-            report.attribution_usd[name] = f"{getattr(parts, name):.2f}"
+        names = ("change", "funding", "basis", "fees", "borrow", "unexplained")
+        report.attribution_usd = {name: f"{getattr(parts, name):.2f}" for name in names}
         self._voice.say(f"    equity: {json.dumps(report.attribution_usd)}")
 
     # --- helpers ------------------------------------------------------------------------------------------
@@ -330,6 +351,10 @@ class Beats:
                 found += page
                 if len(page) < _RECORDS:
                     return found
+
+    async def _progress(self) -> IntentProgress:
+        async with self._stage.operator() as operator:
+            return await operator.progress(IntentId(self._intent))
 
     async def _until_final(self, intent_id: str, seconds: float) -> None:
         """Wait for the intent's end, through a restart of the desk if there is one."""
@@ -365,33 +390,12 @@ class Beats:
 
     async def _held_usd(self) -> dict[str, Decimal]:
         snapshot = await self._settled()
-        prices = _reference_prices(snapshot)
+        prices = reference_prices(snapshot)
         return {
             str(pair.spec.pair_id): snapshot.legs[pair.spec.pair_id].hedged * prices[pair.spec.lead_leg]
             for pair in snapshot.pairs
             if snapshot.legs[pair.spec.pair_id].hedged > 0
         }
-
-
-def _reference_prices(snapshot: DeskSnapshot) -> dict[InstrumentId, Decimal]:
-    """Mark of every perpetual, USD index of every spot instrument's coin."""
-    assert snapshot.state is not None
-    state = snapshot.state
-    return {
-        key: state.prices.marks[key] if key in state.prices.marks else state.prices.usd[row.base]
-        for key, row in state.instruments.items()
-        if key in state.prices.marks or row.base in state.prices.usd
-    }
-
-
-def _gross(snapshot: DeskSnapshot) -> Decimal:
-    prices = _reference_prices(snapshot)
-    total = Decimal(0)
-    for pair in snapshot.pairs:
-        legs = snapshot.legs[pair.spec.pair_id]
-        total += legs.long_quantity * prices[pair.spec.long_leg]
-        total += legs.short_quantity * prices[pair.spec.short_leg]
-    return total
 
 
 def _one_line(text: str) -> str:

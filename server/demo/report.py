@@ -8,28 +8,28 @@ from typing import Any
 
 @dataclass(slots=True)
 class Report:
-    """The keys are a contract (DESIGN 14)."""
+    """The keys are a contract (DESIGN 14). None: not measured, because the demo did not come that far."""
 
     mode: str = "paper"
-    pairs: int = 0
-    orders: int = 0
-    fills: int = 0
-    utilisation: float = 0.0
-    binding: str = ""
-    health_before: float = 0.0
-    health_after_shock: float = 0.0
-    health_end: float = 0.0
+    pairs: int | None = None
+    orders: int | None = None
+    fills: int | None = None
+    utilisation: float | None = None
+    health_before: float | None = None
+    health_after_shock: float | None = None
+    health_end: float | None = None
     margin_gap: float | None = None
-    guard_actions: int = 0
+    guard_actions: int | None = None
+    #: What was refused so far, and how often the desk was killed so far.
     refused: list[str] = field(default_factory=list)
     killed: int = 0
-    recovered: bool = False
-    duplicate_orders: int = 0
-    naked_seconds_max: float = 0.0
-    naked_at_end: list[str] = field(default_factory=list)
-    attribution_usd: dict[str, str] = field(default_factory=dict)
-    seconds_setup: float = 0.0
-    seconds: float = 0.0
+    recovered: bool | None = None
+    duplicate_orders: int | None = None
+    naked_seconds_max: float | None = None
+    naked_at_end: list[str] | None = None
+    attribution_usd: dict[str, str] | None = None
+    seconds_setup: float | None = None
+    seconds: float | None = None
 
     def data(self) -> dict[str, Any]:
         """JSON-able."""
@@ -39,16 +39,18 @@ class Report:
         """What did not hold; empty when the demo showed everything it claims."""
         checks = {
             "7 pairs on one account": self.pairs == 7,
-            "utilisation > 3.5": self.utilisation > 3.5,
-            "health >= 0.84 before the shock": self.health_before >= 0.84,
-            "the shock reached health below 0.7": 0 < self.health_after_shock < 0.7,
-            "the guard acted": self.guard_actions > 0,
-            "the guard brought health back": self.health_end >= 0.7,
+            "utilisation > 3.5": self.utilisation is not None and self.utilisation > 3.5,
+            "health >= 0.84 before the shock": self.health_before is not None and self.health_before >= 0.84,
+            "the shock reached health below 0.7": (
+                self.health_after_shock is not None and 0 < self.health_after_shock < 0.7
+            ),
+            "the guard acted": bool(self.guard_actions),
+            "the guard brought health back": self.health_end is not None and self.health_end >= 0.7,
             "every attempt to get around the operator was refused": len(self.refused) >= 5,
             "the desk was killed": self.killed > 0,
-            "the desk recovered": self.recovered,
+            "the desk recovered": self.recovered is True,
             "no order twice": self.duplicate_orders == 0,
-            "no naked leg left": not self.naked_at_end,
+            "no naked leg left": self.naked_at_end == [],
         }
         return [name for name, holds in checks.items() if not holds]
 

@@ -40,6 +40,7 @@ from = {MARKET_START}
 equity = {EQUITY_USDT}
 """
 UP_SECONDS_MAX = 60.0
+CLOSE_SECONDS_MAX = 45.0
 
 
 class Stage:
@@ -72,23 +73,32 @@ class Stage:
             env=self.environment,
         )
         log.close()
-        await self._until_up()
+        try:
+            await self._until_up()
+        except BaseException:
+            # The logs stay: the error names them.
+            with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS_MAX):
+                await self._stop()
+            raise
         self.venue = json.loads(self.home.ready_file("paper").read_text(encoding="utf-8").splitlines()[0])
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(45):
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS_MAX):
             await self.close()
 
     async def close(self) -> None:
         """Stop what was started, and nothing else; remove the folder."""
+        await self._stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _stop(self) -> None:
         supervisor = self._supervisor
         if supervisor is not None and supervisor.poll() is None:
             supervisor.send_signal(signal.SIGTERM)
             await anyio.to_thread.run_sync(supervisor.wait)
         if supervisor is not None and supervisor.stdout is not None:
             supervisor.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _until_up(self) -> None:
         """Until the desk answers its operator and has its prices.
@@ -130,7 +140,8 @@ class Stage:
         lines = done.stdout.decode().strip().splitlines()
         result: dict[str, Any] = json.loads(lines[-1]) if lines else {}
         if check and done.returncode != 0:
-            raise RefusedError(f"carrydesk {arguments[0]} failed: {result.get('error', result)}")
+            why = result.get("error") or {"message": f"exit code {done.returncode}.", "next": ""}
+            raise RefusedError(f"carrydesk {arguments[0]} failed: {why['message']}", next_step=why["next"])
         return {**result, "exit_code": done.returncode}
 
     async def approve(self, intent_id: str) -> dict[str, Any]:

@@ -1,15 +1,27 @@
 """The demo's own judgement: the shock is solved, the venue's books are read right, nothing passes unshown."""
 
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
+import anyio
 import pytest
 
 from portfolio.core.errors import RefusedError
 from portfolio.core.margin.sim import MarginSim
+from portfolio.core.names import PairId
+from portfolio.service import DeskSnapshot
+from server.demo.book import guard_is_done
 from server.demo.report import Report
+from server.demo.run import broken_off
 from server.demo.shock import health_at, solve
 from server.demo.truth import truth_of
 from tests.portfolio.core.margin.accounts import account, balance, both, carry_pair, perp, position, spot
+from tests.tools.sample_desk import guard_action, snapshot
 
 SIM = MarginSim()
 SOL = carry_pair("SOL")
@@ -86,5 +98,76 @@ def test_a_report_fails_for_whatever_was_not_shown() -> None:
         refused=["a", "b", "c", "d", "e"],
         killed=1,
         recovered=True,
+        duplicate_orders=0,
+        naked_at_end=[],
     )
     assert good.failures() == []
+
+
+def test_what_was_not_measured_is_null_and_no_number() -> None:
+    told = Report().data()
+    assert {key for key, value in told.items() if value is not None} == {"mode", "refused", "killed"}
+
+
+def after_the_shock(**guard: object) -> DeskSnapshot:
+    """Health is back: the guard's one action is entry 41 of the journal."""
+    book = snapshot()
+    return replace(book, guard=replace(book.guard, **guard))  # type: ignore[arg-type]
+
+
+def test_the_guard_is_done_once_it_acted_and_holds_nothing_any_more() -> None:
+    before = guard_action().seq - 1
+    assert guard_is_done(after_the_shock(), before)
+    assert not guard_is_done(after_the_shock(last_actions=()), 0)
+    assert not guard_is_done(after_the_shock(), before + 1)
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        {"held_pairs": (PairId("SOL@bybit"),)},
+        {"state": "reducing"},
+        {"state": "flattening"},
+        {"figures": None},
+    ],
+    ids=lambda guard: next(iter(guard)),
+)
+def test_the_guard_is_not_done_while_it_acts_even_when_health_is_back(guard: dict[str, object]) -> None:
+    assert not guard_is_done(after_the_shock(**guard), 0)
+
+
+def test_a_failure_inside_of_a_connection_is_a_reason_like_any_other() -> None:
+    async def show() -> None:
+        async with anyio.create_task_group():
+            raise RefusedError("The tool failed.")
+
+    assert anyio.run(broken_off, show) == ["The tool failed."]
+
+
+def test_what_nobody_expected_is_named_and_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def show() -> None:
+        raise KeyError("rows")
+
+    assert anyio.run(broken_off, show) == ["KeyError: 'rows'"]
+    assert caplog.records[0].exc_info is not None
+
+
+def test_a_demo_that_cannot_start_still_prints_its_report(tmp_path: Path) -> None:
+    far = tmp_path / ("x" * 100)  # no socket fits below it
+    far.mkdir()
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "server.cli", "demo", "--json"],
+        env={**os.environ, "TMPDIR": str(far)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+        stdin=subprocess.DEVNULL,
+    )
+    told = json.loads(run.stdout.splitlines()[-1])
+    assert run.returncode == 1
+    assert "must stay under 100" in told["failed"][0]
+    assert (told["orders"], told["duplicate_orders"], told["health_end"]) == (None, None, None)
+    assert "Traceback" not in run.stderr
