@@ -148,6 +148,9 @@ def paper(
     start: Annotated[str | None, typer.Option("--from", help="First market day, such as 2025-03-01.")] = None,
     speed: Annotated[str, typer.Option(help="Market seconds per second.")] = "1",
     data: Annotated[Path | None, typer.Option(help="Folder of the run, and of market files if any.")] = None,
+    market: Annotated[
+        Path | None, typer.Option(help="Folder with hourly.parquet and panel.parquet to replay.")
+    ] = None,
     equity: Annotated[str, typer.Option(help="USDT at the start.")] = "100000",
     latency_ms: Annotated[int, typer.Option(help="Round trip added to every answer.")] = 0,
     faults: Annotated[Path | None, typer.Option(help="A JSON file of planned faults.")] = None,
@@ -155,13 +158,24 @@ def paper(
     as_json: AsJson = False,
 ) -> None:
     """Run one paper venue until stopped; when ready it prints one JSON line."""
-    from exchanges.paper.bybit.serve import run_paper
+    from exchanges.paper.bybit.serve import PaperOptions, run_paper
     from server.endings import say
     from server.process import begin
 
     def work(console: "Console") -> dict[str, Any]:
         begin()
-        run_paper(venue, port, start, speed, data, equity, latency_ms, faults, say, seed)
+        options = PaperOptions(
+            port=port,
+            from_date=start,
+            speed=speed,
+            data_dir=data,
+            market_dir=market,
+            equity=equity,
+            latency_ms=latency_ms,
+            faults_file=faults,
+            seed=seed,
+        )
+        run_paper(venue, options, say)
         return {"venue": venue, "stopped": True}
 
     _work(as_json, work)

@@ -61,6 +61,14 @@ class Console:
         )
 
 
+def _only_one(group: BaseExceptionGroup[BaseException]) -> CarrydeskError | None:
+    """The error of ours in groups of one, as task groups make them; one beside it needs its traceback."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, CarrydeskError) else None
+
+
 def run(as_json: bool, work: Callable[[Console], dict[str, Any]]) -> int:
     """Do a command's work; the exit code."""
     console = Console(as_json=as_json)
@@ -68,5 +76,11 @@ def run(as_json: bool, work: Callable[[Console], dict[str, Any]]) -> int:
         console.result(work(console))
     except CarrydeskError as error:
         console.fail(error)
+        return EX_FAILED
+    except BaseExceptionGroup as group:
+        error_of_ours = _only_one(group)
+        if error_of_ours is None:
+            raise
+        console.fail(error_of_ours)
         return EX_FAILED
     return 0

@@ -1,27 +1,53 @@
 """The commands that start and stop processes."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from portfolio.approvals import load_operator_key
+from portfolio.core.errors import SettingsError
 from server.console import Console
 from server.endings import say
 from server.home import Home, prepare, read_token
 from server.logs import setup_logging
 from server.process import begin
-from server.settings import Settings, log_level_from
+from server.settings import FILE_NAME, Settings, log_level_from
 from server.supervisor import serve as supervise
 from server.supervisor import stop_all
+
+#: What a paper venue replays.
+_MARKET_FILES = ("hourly.parquet", "panel.parquet")
+
+
+def check_market_files(settings: Settings) -> None:
+    """Find what `paper.data_dir` promises before anything is started.
+
+    Raises:
+        SettingsError: a file is not there: replaying the bundled history instead would trade another market.
+    """
+    folder = settings.paper.data_dir
+    if settings.mode != "paper" or not folder:
+        return
+    for name in _MARKET_FILES:
+        path = Path(folder).absolute() / name
+        if not path.is_file():
+            raise SettingsError(
+                f"{settings.home / FILE_NAME}: paper.data_dir: there is no file {path}.",
+                field="paper.data_dir",
+                allowed=f"a folder with {' and '.join(_MARKET_FILES)}, or empty for the bundled history",
+                next_step="Correct it or remove it. Nothing was started.",
+            )
 
 
 def serve(console: Console, settings: Settings) -> dict[str, Any]:
     """Supervise until stopped.
 
     Raises:
-        SettingsError: the home is not set up.
+        SettingsError: the home is not set up, or its market files are not there.
         RefusedError, ChildFailedError: it runs already, or a process refused to start.
     """
     begin()
+    check_market_files(settings)
     home = Home(settings.home)
     prepare(home, separated=settings.install == "separated")
     load_operator_key(home.operator_file)

@@ -163,13 +163,15 @@ def commands(settings: Settings) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = {}
     if settings.mode == "paper":
         paper = settings.paper
-        folder = Path(paper.data_dir) if paper.data_dir else Home(settings.home).paper_dir
         found["paper"] = [
             *python,
             "paper",
+            "--json",  # with it the venue says on stdout why it ended
             *("--venue", settings.venue, "--port", str(paper.port), "--from", paper.start.isoformat()),
-            *("--speed", str(paper.speed), "--equity", str(paper.equity), "--data", str(folder)),
+            *("--speed", str(paper.speed), "--equity", str(paper.equity)),
+            *("--data", str(Home(settings.home).paper_dir)),
             *("--latency-ms", str(paper.latency_ms), "--seed", str(paper.seed)),
+            *(("--market", paper.data_dir) if paper.data_dir else ()),
         ]
     return found | {"desk": [*python, "run-desk"], "front": [*python, "run-front"]}
 
@@ -277,11 +279,13 @@ class Supervisor:
         error = (said or {}).get("error")
         log = self._home.log_file(child.role)
         if isinstance(error, dict):
+            # A process says it as it crosses borders, a command as its --json has it.
+            next_step = error.get("next_step") or error.get("next") or f"See {log}."
             return ChildFailedError(
                 f"The {child.role} did not start: {error.get('message')}",
                 field=error.get("field"),
                 allowed=error.get("allowed"),
-                next_step=str(error.get("next_step") or f"See {log}."),
+                next_step=str(next_step),
             )
         return ChildFailedError(
             f"The {child.role} ended with code {child.exit_code}.", next_step=f"See {log}."

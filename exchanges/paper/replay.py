@@ -120,7 +120,10 @@ def parse_date(text: str, field: str = "from") -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(
-            f"{text!r} is not a date.", field=field, allowed="YYYY-MM-DD or YYYY-MM-DDTHH:MM, UTC"
+            f"{text!r} is not a date.",
+            field=field,
+            allowed="YYYY-MM-DD or YYYY-MM-DDTHH:MM, UTC",
+            next_step="Write it like 2024-03-01.",
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -267,15 +270,24 @@ def _load(venue: Venue, folder: str | None) -> Mapping[Coin, _Series]:
                 field="data",
                 next_step="Give a folder with hourly.parquet and panel.parquet.",
             )
-    hourly = pl.read_parquet(root / "hourly.parquet").filter(pl.col("venue").cast(pl.String) == venue)
-    panel = pl.read_parquet(root / "panel.parquet").filter(pl.col("venue").cast(pl.String) == venue)
-    series: dict[Coin, _Series] = {}
-    for symbol in sorted(hourly["symbol"].cast(pl.String).unique().to_list()):
-        coin = Coin(symbol.removesuffix("USDT"))
-        series[coin] = _read_symbol(hourly, panel, symbol)
+    try:
+        series = _read_all(venue, root)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise MissingDataError(
+            f"The market files in {root} cannot be read: {str(error).splitlines()[0]}.",
+            field="data",
+            next_step="Give Parquet files with the columns of the bundled ones.",
+        ) from None
     if not series:
         raise MissingDataError(f"{root} has no hourly history of {venue}.", field="venue")
     return series
+
+
+def _read_all(venue: Venue, root: Path) -> dict[Coin, _Series]:
+    hourly = pl.read_parquet(root / "hourly.parquet").filter(pl.col("venue").cast(pl.String) == venue)
+    panel = pl.read_parquet(root / "panel.parquet").filter(pl.col("venue").cast(pl.String) == venue)
+    symbols = sorted(hourly["symbol"].cast(pl.String).unique().to_list())
+    return {Coin(symbol.removesuffix("USDT")): _read_symbol(hourly, panel, symbol) for symbol in symbols}
 
 
 def _read_symbol(hourly: pl.DataFrame, panel: pl.DataFrame, symbol: str) -> _Series:

@@ -113,3 +113,47 @@ def test_a_paper_venue_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     code, out, _ = carrydesk(tmp_path, "paper", "--venue", "nowhere", "--json")
     assert code == 1
     assert json.loads(out.splitlines()[-1])["error"]["field"] == "venue"
+
+
+def test_a_paper_option_that_cannot_be_used_is_one_json_error_without_a_traceback(tmp_path: Path) -> None:
+    code, out, err = carrydesk(tmp_path, "paper", "--from", "2031-01-01", "--json")
+    assert code == 1
+    error = json.loads(out.splitlines()[-1])["error"]
+    assert (error["field"], error["next"]) == ("from", "Choose a day within it.")
+    assert "2031-01-01 lies outside" in err
+    assert "Traceback" not in err
+
+
+def set_up(home: Path, old: str, new: str) -> Path:
+    """A home in paper mode with one line of its settings changed."""
+    secret = home.with_suffix(".pass")
+    secret.write_text("correct horse battery")
+    assert carrydesk(home, "init", "--passphrase-file", str(secret))[0] == 0
+    settings = home / "carrydesk.toml"
+    written = settings.read_text()
+    assert old in written
+    settings.write_text(written.replace(old, new))
+    return home
+
+
+def test_serve_says_why_its_paper_venue_did_not_start(tmp_path: Path) -> None:
+    home = set_up(tmp_path / "h", "from = 2024-03-01 ", "from = 2031-01-01 ")
+    code, out, err = carrydesk(home, "serve", "--json")
+    assert code == 1
+    error = json.loads(out.splitlines()[-1])["error"]
+    assert error["message"].startswith("The paper did not start: from: 2031-01-01")
+    assert (error["field"], error["next"]) == ("from", "Choose a day within it.")
+    assert "2025-07-01" in error["allowed"]
+    assert "Traceback" not in err
+
+
+def test_serve_refuses_a_market_folder_that_is_not_there_and_does_not_make_it(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere" / "at" / "all"
+    home = set_up(tmp_path / "h", '# data_dir = "/path" ', f'data_dir = "{nowhere}" ')
+    code, out, _ = carrydesk(home, "serve", "--json")
+    assert code == 1
+    error = json.loads(out.splitlines()[-1])["error"]
+    assert (error["code"], error["field"]) == ("bad_settings", "paper.data_dir")
+    assert f"{nowhere / 'hourly.parquet'}" in error["message"]
+    assert not (tmp_path / "nowhere").exists()
+    assert not (home / "run" / "paper.pid").exists()

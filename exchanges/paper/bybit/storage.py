@@ -39,12 +39,16 @@ class Run:
     stored_wire_ns: int = 0
     #: Where it listened, so that a restarted venue is found again; 0: nowhere yet.
     port: int = 0
+    #: The folder of the market files that it was told to replay; empty: its own ones, or the bundle.
+    market: str = ""
     #: The last command that `core` contains.
     sequence: int = 0
     core: Mapping[str, object] | None = field(default=None, repr=False)
 
 
-def new_run(*, seed: int, start_market_ns: int, wire_ns: int, speed: str, equity: str) -> Run:
+def new_run(
+    *, seed: int, start_market_ns: int, wire_ns: int, speed: str, equity: str, market: str = ""
+) -> Run:
     """A fresh run with a random uid and key."""
     return Run(
         uid=str(10_000_000 + secrets.randbelow(90_000_000)),
@@ -56,6 +60,7 @@ def new_run(*, seed: int, start_market_ns: int, wire_ns: int, speed: str, equity
         speed=speed,
         equity=equity,
         opened_market_ns=start_market_ns,
+        market=market,
     )
 
 

@@ -64,7 +64,8 @@ from pathlib import Path
 from exchanges.paper.bybit import serve
 from server.endings import say
 serve.SAVE_EVERY_S = 3600.0
-serve.run_paper("bybit", from_date="2024-03-01", data_dir=Path(sys.argv[1]), ready=say)
+options = serve.PaperOptions(from_date="2024-03-01", data_dir=Path(sys.argv[1]))
+serve.run_paper("bybit", options, say)
 """
 
 

@@ -1,8 +1,9 @@
 """A paper run is kept on disk: the same key, uid and account after a restart; a foreign file is refused."""
 
 import json
+import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -15,7 +16,7 @@ import pytest
 from exchanges.paper.bybit.serve import PaperOptions, prepare, run_paper, serve
 from exchanges.paper.bybit.storage import FILE_NAME, PAUSE_KEPT_NS, load_run, save_run
 from exchanges.paper.commands import PlaceOrder
-from portfolio.core.errors import InputError
+from portfolio.core.errors import InputError, MissingDataError, RefusedError
 from portfolio.core.names import InstrumentId
 from portfolio.core.orders import Side
 
@@ -116,15 +117,100 @@ def test_a_damaged_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:
         PaperOptions(from_date="1999-01-01"),
         PaperOptions(from_date="yesterday"),
         PaperOptions(speed="0"),
+        PaperOptions(speed="nan"),
+        PaperOptions(speed="100001"),
         PaperOptions(equity="-1"),
+        PaperOptions(equity="1e10"),
+        PaperOptions(port=-1),
+        PaperOptions(port=65_536),
+        PaperOptions(latency_ms=-3),
+        PaperOptions(latency_ms=5_001),
+        PaperOptions(faults_file=Path("/missing")),
     ],
-    ids=["outside the data", "no date", "no speed", "no equity"],
+    ids=[
+        "outside the data",
+        "no date",
+        "no speed",
+        "speed is no number",
+        "speed above its range",
+        "no equity",
+        "equity above its range",
+        "port below its range",
+        "port above its range",
+        "an answer before its request",
+        "latency above its range",
+        "no file of faults",
+    ],
 )
-def test_an_option_that_cannot_be_used_is_an_error(options: PaperOptions) -> None:
-    with pytest.raises(InputError):
-        prepare(options)
+def test_an_option_that_cannot_be_used_is_one_bare_error_that_names_it(options: PaperOptions) -> None:
+    named = {"from_date": "from", "faults_file": "faults"}
+    changed = [name for name in options.__slots__ if getattr(options, name) != getattr(PaperOptions(), name)]
+    with pytest.raises(InputError) as caught:
+        run_paper("bybit", options)
+    assert [caught.value.field] == [named.get(name, name) for name in changed]
+
+
+def test_a_date_outside_the_history_is_told_what_the_history_has() -> None:
+    with pytest.raises(InputError, match="2031-01-01 lies outside") as caught:
+        prepare(PaperOptions(from_date="2031-01-01"))
+    assert caught.value.allowed == "2023-06-01T00:00 to 2025-07-01T00:00"
+    assert caught.value.next_step
 
 
 def test_a_venue_that_is_not_there_is_an_error() -> None:
     with pytest.raises(InputError, match="kraken"):
-        run_paper("kraken")
+        run_paper("kraken", PaperOptions())
+
+
+def test_a_port_that_is_taken_is_an_error_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RefusedError, match=f"port: {port} ") as caught:
+            run_paper("bybit", PaperOptions(port=port))
+    assert "0 for any" in caught.value.next_step
+
+
+def test_a_folder_that_cannot_hold_the_run_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(InputError, match="cannot be kept") as caught:
+        run_paper("bybit", PaperOptions(data_dir=file))
+    assert caught.value.field == "data"
+
+
+def test_market_files_that_are_asked_for_are_never_replaced_by_the_bundle(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"hourly\.parquet does not exist"):
+        prepare(PaperOptions(market_dir=tmp_path / "nowhere"))
+    (tmp_path / "panel.parquet").touch()
+    with pytest.raises(MissingDataError, match=r"hourly\.parquet does not exist"):
+        prepare(PaperOptions(data_dir=tmp_path))
+    (tmp_path / "hourly.parquet").write_bytes(b"nothing of the kind")
+    with pytest.raises(MissingDataError, match="cannot be read"):
+        prepare(PaperOptions(data_dir=tmp_path))
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Path]:
+    """The bundle once more, in a folder that nobody may write to."""
+    folder = tmp_path / "market"
+    folder.mkdir()
+    for name in ("hourly.parquet", "panel.parquet"):
+        (folder / name).symlink_to(Path("exchanges/data").resolve() / name)
+    folder.chmod(0o500)
+    yield folder
+    assert sorted(path.name for path in folder.iterdir()) == ["hourly.parquet", "panel.parquet"]
+    folder.chmod(0o700)
+
+
+async def test_the_run_is_kept_apart_from_its_market_files_and_goes_on_with_no_others(
+    tmp_path: Path, market: Path
+) -> None:
+    kept = tmp_path / "run"
+    options = PaperOptions(from_date="2024-03-01", data_dir=kept, market_dir=market)
+    async with running(options) as first:
+        pass
+    async with running(options) as second:
+        assert second["uid"] == first["uid"]
+    with pytest.raises(InputError, match="not the bundled history") as caught:
+        prepare(replace(options, market_dir=None))
+    assert str(kept) in caught.value.next_step
