@@ -6,11 +6,26 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+from portfolio.core.errors import InputError
+from server.console import EX_FAILED, Console
 from server.simulation.episode import Outcome, run_episode
+
+FAULTS = ("all", "none")
 
 
 def run_simulation(*, episodes: int, seed: int, faults: str, workers: int) -> dict[str, object]:
-    """Run episodes `seed` .. `seed + episodes - 1` over processes and add them up (keys: DESIGN 14)."""
+    """Run episodes `seed` .. `seed + episodes - 1` over processes and add them up (keys: DESIGN 14).
+
+    Raises:
+        InputError: faults are neither all nor none.
+    """
+    if faults not in FAULTS:
+        raise InputError(
+            f"--faults {faults}: there are no such faults.",
+            field="faults",
+            allowed=", ".join(FAULTS),
+            next_step="Use --faults all or --faults none; nothing was run.",
+        )
     started = time.monotonic()
     run = partial(run_episode, faults=faults == "all")
     seeds = range(seed, seed + episodes)
@@ -46,7 +61,11 @@ def _report(outcomes: list[Outcome], first_seed: int, seconds: float) -> dict[st
 
 
 def main(*, episodes: int, seed: int, faults: str, workers: int, as_json: bool) -> int:
-    """Print the report; 1 when an invariant was violated."""
-    report = run_simulation(episodes=episodes, seed=seed, faults=faults, workers=workers)
+    """Print the report; 1 when an invariant was violated or nothing could be run."""
+    try:
+        report = run_simulation(episodes=episodes, seed=seed, faults=faults, workers=workers)
+    except InputError as error:
+        Console(as_json=as_json).fail(error)
+        return EX_FAILED
     print(json.dumps(report) if as_json else "\n".join(f"{k}: {v}" for k, v in report.items()))  # noqa: T201
     return 1 if report["violations"] else 0

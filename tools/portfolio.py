@@ -125,14 +125,14 @@ async def get_portfolio(
 async def show(snapshot: DeskSnapshot, arguments: PortfolioArguments) -> PortfolioResult:
     """A snapshot as a result; the operator's `status` shows the same."""
     full = arguments.detail == "full"
-    shown = [pair for pair in snapshot.pairs if full or _held(snapshot, pair)]
+    shown = [pair for pair in snapshot.pairs if full or _in_use(snapshot, pair)]
     totals = figures(snapshot)
     used, gross = utilisation(snapshot), gross_usd(snapshot)
     intents = [row for row in snapshot.intents if full or not row.status.final]
-    coins = sorted({pair.spec.coin for pair in shown if _held(snapshot, pair)})
+    coins = sorted({pair.spec.coin for pair in shown if _in_use(snapshot, pair)})
     ends = await liquidations(snapshot, coins)
     return PortfolioResult(
-        **head(snapshot, _summary(snapshot, shown), _next(snapshot)),
+        **head(snapshot, _summary(snapshot), _next(snapshot)),
         margin=None if totals is None else margin_block(totals),
         venue_margin=None if snapshot.venue is None else margin_block(snapshot.venue.figures),
         gross_usd=None if gross is None else usd(gross),
@@ -157,7 +157,8 @@ async def show(snapshot: DeskSnapshot, arguments: PortfolioArguments) -> Portfol
     )
 
 
-def _held(snapshot: DeskSnapshot, pair: ArbitragePair) -> bool:
+def _in_use(snapshot: DeskSnapshot, pair: ArbitragePair) -> bool:
+    """Held, on its way in or out, or with a leg alone."""
     legs = snapshot.legs.get(pair.spec.pair_id)
     moving = pair.status is not PairStatus.FLAT or pair.size > 0
     return moving or (legs is not None and (legs.long_quantity > 0 or legs.short_quantity > 0))
@@ -180,12 +181,13 @@ def _carry(snapshot: DeskSnapshot) -> Decimal | None:
     return total
 
 
-def _summary(snapshot: DeskSnapshot, shown: list[ArbitragePair]) -> str:
+def _summary(snapshot: DeskSnapshot) -> str:
     totals, used, carry = figures(snapshot), utilisation(snapshot), _carry(snapshot)
     if totals is None:
         return "The account has not been read yet."
+    held = sum(1 for legs in snapshot.legs.values() if legs.hedged > 0)
     parts = [
-        f"{len(shown)} pairs",
+        f"{held} pairs held",
         f"equity {usd(totals.total_equity)} USD",
         f"health {ratio(totals.health_score, 3)}",
     ]

@@ -124,7 +124,9 @@ class SimulateResult(Common):
 
     before: MarginBlock
     after: MarginBlock
-    allowed: bool
+    allowed: bool = Field(
+        description="No limit refuses it. What else is in the way (old data, freeze, halt): see warnings."
+    )
     blocked_by: list[str] = Field(description="Names of the limits that refuse it.")
     find_max: FindMaxBlock | None
     per_pair: list[PairMarginBlock]
@@ -253,7 +255,7 @@ def _result(
     shown = [row for row in simulation.pairs if full or row.quantity > 0]
     coins = {pair.spec.pair_id: pair.spec.coin for pair in snapshot.pairs}
     return SimulateResult(
-        **head(snapshot, _summary(simulation, stresses), _next(simulation)),
+        **head(snapshot, _summary(snapshot, simulation, stresses), _next(snapshot, simulation)),
         before=margin_block(simulation.before),
         after=margin_block(simulation.after),
         allowed=simulation.allowed,
@@ -334,7 +336,7 @@ def _worst(stresses: Sequence[StressBlock]) -> StressBlock | None:
     return next(iter(standard or stresses), None)
 
 
-def _summary(simulation: Simulation, stresses: Sequence[StressBlock]) -> str:
+def _summary(snapshot: DeskSnapshot, simulation: Simulation, stresses: Sequence[StressBlock]) -> str:
     before, after = simulation.before.health_score, simulation.after.health_score
     text = f"Health {ratio(before, 3)} to {ratio(after, 3)}"
     worst = _worst(stresses)
@@ -343,6 +345,8 @@ def _summary(simulation: Simulation, stresses: Sequence[StressBlock]) -> str:
     for row in [row for row in stresses if row.own][:_CONCISE_MAX]:
         text += f"; your {row.scenario}: {ratio(Decimal(row.health_score), 3)}"
     verdict = "allowed" if simulation.allowed else f"refused by {_some(simulation.blocked_by)}"
+    if snapshot.stale:
+        verdict += " on data that is missing or too old"
     return f"{text}; {verdict}."
 
 
@@ -352,7 +356,10 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_CONCISE_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
-def _next(simulation: Simulation) -> str:
+def _next(snapshot: DeskSnapshot, simulation: Simulation) -> str:
+    if snapshot.stale:
+        late = ", ".join(snapshot.stale)
+        return f"Wait until the data is fresh ({late}), then call again; until then no risk can be added."
     if simulation.allowed:
         return "propose_rebalance stores it for the operator, if the user wants it."
     return "Lower the sizes; find_max gives the largest that fits."

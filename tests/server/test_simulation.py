@@ -1,5 +1,6 @@
 """The simulation holds on many bad days, repeats itself exactly, and sees each kind of breach."""
 
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,7 +24,7 @@ from portfolio.core.intents import DriftBounds, Intent, Target
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import ClientOrderId, Coin, InstrumentId, IntentId, PairId
 from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
-from server.simulate import run_simulation
+from server.simulate import main, run_simulation
 from server.simulation import deterministic
 from server.simulation.episode import run_episode
 from server.simulation.invariants import NAKED_MAX_NS, Invariants
@@ -57,6 +58,19 @@ def test_a_good_day_without_faults_kills_nobody() -> None:
     outcome = run_episode(11, faults=False)
     assert outcome.violations == ()
     assert outcome.crashes == 0
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_faults_that_do_not_exist_are_refused_by_name(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(episodes=1, seed=1, faults="bogus", workers=1, as_json=as_json) == 1
+    said = capsys.readouterr()
+    assert "bogus" in said.err
+    assert "Allowed: all, none" in said.err
+    error = json.loads(said.out)["error"] if as_json else {"field": "faults"}
+    assert error["field"] == "faults"
+    assert as_json or said.out == ""
 
 
 def order(key: str, instrument_id: InstrumentId, side: Side, quantity: str) -> OrderRequest:

@@ -30,7 +30,7 @@ async def test_the_book_is_shown_with_its_margin_and_only_held_pairs(
     assert result.margin.health_score == "0.9952"  # 1 - 1.2 x 400 / 99 000
     assert (result.gross_usd, result.utilisation) == ("40000", "0.4")
     assert result.attribution.carry_expected_usd_per_day == "18"
-    assert result.summary.startswith("1 pairs, equity 100000 USD, health 0.995, utilisation 0.4")
+    assert result.summary.startswith("1 pairs held, equity 100000 USD, health 0.995, utilisation 0.4")
     assert result.data_age_s.model_dump() == {"account": 1.0, "prices": 0.5, "risk": 60.0}
     assert (result.as_of, result.market_time) == ("2025-11-20T12:00:00Z", "2025-03-01T00:00:00Z")
     assert result.warnings == []
@@ -44,6 +44,28 @@ async def test_full_detail_shows_every_pair_and_what_the_guard_did(
     action = result.guard.last_actions[0]
     assert (action.rule, action.pairs, action.health_before) == ("usage reduction", ["SOL@bybit"], "0.79")
     assert [intent.intent_id for intent in result.intents] == ["i7f3a"]
+
+
+def entering(book: DeskSnapshot) -> DeskSnapshot:
+    """ETH is on its way in, with nothing filled yet."""
+    pairs = tuple(
+        replace(pair, status=PairStatus.ENTERING, size=Decimal(5)) if pair.spec.coin == "ETH" else pair
+        for pair in book.pairs
+    )
+    return replace(book, pairs=pairs)
+
+
+@pytest.mark.parametrize("detail", ["concise", "full"])
+async def test_the_summary_counts_what_is_held_whatever_is_shown(agent: Principal, detail: str) -> None:
+    arguments = PortfolioArguments.model_validate({"detail": detail})
+    empty = replace(
+        snapshot(),
+        legs={key: PairLegs(key, Decimal(0), Decimal(0)) for key in snapshot().legs},
+        pairs=tuple(replace(row, size=Decimal(0), status=PairStatus.FLAT) for row in snapshot().pairs),
+    )
+    for book, count in ((snapshot(), 1), (entering(snapshot()), 1), (empty, 0), (entering(empty), 0)):
+        result = await get_portfolio(SampleDesk(book=book), agent, arguments)
+        assert result.summary.startswith(f"{count} pairs held, equity")
 
 
 async def test_liquidation_prices_are_where_the_rule_says_so(desk: SampleDesk, agent: Principal) -> None:

@@ -89,3 +89,17 @@ async def test_unknown_pairs_missing_data_and_missing_scopes_are_errors(
         await simulate(desk, Principal("reader", ("read",)))
     with pytest.raises(MissingDataError):
         await simulate(SampleDesk(book=replace(snapshot(), state=None)), agent)
+
+
+async def test_on_data_that_is_too_old_the_next_step_is_to_wait_whatever_the_limits_say(
+    agent: Principal,
+) -> None:
+    stale = SampleDesk(book=replace(snapshot(), stale=("account", "prices")))
+    for notional in (10_000, 5_000_000):
+        target = {"pair": "ETH@bybit", "notional_usd": notional}
+        fresh = await simulate(SampleDesk(), agent, targets=[target])
+        result = await simulate(stale, agent, targets=[target])
+        assert (result.allowed, result.blocked_by) == (fresh.allowed, fresh.blocked_by)
+        assert result.next.startswith("Wait until the data is fresh (account, prices)")
+        assert "propose_rebalance" not in result.next
+        assert result.summary.endswith("on data that is missing or too old.")
