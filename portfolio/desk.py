@@ -45,6 +45,9 @@ from portfolio.venue_questions import VenueQuestions
 WAIT_MAX_NS = 25_000_000_000
 _POLL_SECONDS = 0.1
 _NOTE_MAX = 2000
+#: Where intents are found, for agents and for the operator.
+_LISTED = "get_portfolio lists the open ones."
+_LISTED_TO_OPERATOR = "`carrydesk status` lists the open ones."
 
 
 class Desk:
@@ -138,7 +141,12 @@ class Desk:
         """See DeskService."""
         _need(principal, Scope.READ)
         if not 0 <= wait_ns <= WAIT_MAX_NS:
-            raise InputError(f"wait: {wait_ns} ns is out of range.", field="wait_s", allowed="0 to 25 s")
+            raise InputError(
+                f"wait: {wait_ns} ns is out of range.",
+                field="wait_s",
+                allowed="0 to 25 s",
+                next_step="Call again with a wait_s within it.",
+            )
         row = await self._find(principal, intent_id, request_id)
         with anyio.move_on_after(wait_ns / 1e9):
             while not row.status.final:
@@ -166,15 +174,15 @@ class Desk:
 
     async def progress(self, intent_id: IntentId) -> IntentProgress:
         """See OperatorService."""
-        return await self._reports.progress(await self._row(intent_id))
+        return await self._reports.progress(await self._row(intent_id, _LISTED_TO_OPERATOR))
 
     async def approve(self, intent_id: IntentId, approval: SignedApproval) -> IntentRow:
         """See OperatorService."""
-        row = await self._row(intent_id)
+        row = await self._row(intent_id, _LISTED_TO_OPERATOR)
         if row.status not in (IntentStatus.PROPOSED, IntentStatus.REQUESTED):
             raise ConflictError(
                 f"{intent_id} is {row.status}; only a waiting intent can be approved.",
-                next_step="See carrydesk status for what waits.",
+                next_step="See `carrydesk status` for what waits.",
             )
         self._alive(row)
         self._verifier.verify(
@@ -194,9 +202,12 @@ class Desk:
 
     async def reject(self, intent_id: IntentId, note: str) -> IntentRow:
         """See OperatorService."""
-        row = await self._row(intent_id)
+        row = await self._row(intent_id, _LISTED_TO_OPERATOR)
         if row.status not in (IntentStatus.PROPOSED, IntentStatus.REQUESTED):
-            raise ConflictError(f"{intent_id} is {row.status}; only a waiting intent can be rejected.")
+            raise ConflictError(
+                f"{intent_id} is {row.status}; only a waiting intent can be rejected.",
+                next_step="See `carrydesk status`; `carrydesk halt` stops what adds risk.",
+            )
         return await self._move(row, IntentStatus.REJECTED, "operator", note[:_NOTE_MAX])
 
     async def halt(self, note: str) -> None:
@@ -231,6 +242,7 @@ class Desk:
                 f"Scopes {', '.join(sorted(unknown)) or 'none'} cannot be given.",
                 field="scopes",
                 allowed=", ".join(Scope),
+                next_step="Choose among these with --scopes; no token was issued.",
             )
         rows = await self._runner.run(self._journal.tokens)
         taken = {row.name for row in rows}
@@ -265,14 +277,10 @@ class Desk:
 
     # --- shared -------------------------------------------------------------------------------------------
 
-    async def _row(self, intent_id: IntentId) -> IntentRow:
+    async def _row(self, intent_id: IntentId, listed: str = _LISTED) -> IntentRow:
         row = await self._runner.run(lambda: self._journal.intent(intent_id))
         if row is None:
-            raise UnknownNameError(
-                f"There is no intent {intent_id}.",
-                field="intent_id",
-                next_step="get_portfolio lists the open ones.",
-            )
+            raise UnknownNameError(f"There is no intent {intent_id}.", field="intent_id", next_step=listed)
         return row
 
     async def _own(self, principal: Principal, intent_id: IntentId) -> IntentRow:
@@ -287,10 +295,16 @@ class Desk:
         if intent_id is not None:
             return await self._row(intent_id)
         if request_id is None:
-            raise InputError("Name an intent_id or a request_id.", field="intent_id")
+            raise InputError(
+                "Name an intent_id or a request_id.", field="intent_id", next_step="Call get_intent with one."
+            )
         row = await self._runner.run(lambda: self._journal.intent_by_request(principal.name, request_id))
         if row is None:
-            raise UnknownNameError(f"No intent has request_id {request_id!r}.", field="request_id")
+            raise UnknownNameError(
+                f"No intent of this token has request_id {request_id!r}.",
+                field="request_id",
+                next_step="Nothing was stored under it: propose_rebalance may use it.",
+            )
         return row
 
     def _alive(self, row: IntentRow) -> None:

@@ -10,6 +10,7 @@ from portfolio.core.digest import operator_digest
 from portfolio.core.errors import (
     AccessError,
     ApprovalError,
+    CarrydeskError,
     ConflictError,
     InputError,
     NumberError,
@@ -311,6 +312,35 @@ def test_the_operators_rejection_carries_a_note_the_agent_can_read() -> None:
             await living.desk.reject(row.intent.intent_id, "again")
         with pytest.raises(ConflictError):
             await living.desk.approve(row.intent.intent_id, living.sign(row.intent.digest))
+
+    with_desk(test)
+
+
+def test_every_refusal_says_to_whoever_asked_what_to_do_next() -> None:
+    async def test(living: Living) -> None:
+        desk, gone = living.desk, IntentId("i404")
+        row = (await living.propose((SOL, 1_000))).row
+        assert row is not None
+        known = row.intent.intent_id
+        await desk.reject(known, "too large")
+        operators = (
+            (lambda: desk.approve(gone, living.sign(row.intent.digest)), "carrydesk status"),
+            (lambda: desk.reject(gone, ""), "carrydesk status"),
+            (lambda: desk.progress(gone), "carrydesk status"),
+            (lambda: desk.reject(known, "again"), "carrydesk status"),
+            (lambda: desk.add_token("bot", "ab" * 32, ("bogus",)), "--scopes"),
+        )
+        agents = (
+            (lambda: desk.intent(AGENT, gone, None, 0), "get_portfolio"),
+            (lambda: desk.cancel(AGENT, gone, ""), "get_portfolio"),
+            (lambda: desk.intent(AGENT, None, "r404", 0), "propose_rebalance"),
+            (lambda: desk.intent(AGENT, None, None, 0), "get_intent"),
+            (lambda: desk.intent(AGENT, known, None, 26_000_000_000), "wait_s"),
+        )
+        for ask, named in (*operators, *agents):
+            with pytest.raises(CarrydeskError) as error:
+                await ask()
+            assert named in error.value.next_step, error.value
 
     with_desk(test)
 

@@ -365,7 +365,12 @@ def run_paper(venue: str, options: PaperOptions, ready: Ready = print) -> None:
         RefusedError: the port is taken.
     """
     if venue != BYBIT:
-        raise InputError(f"There is no paper venue {venue!r}.", field="venue", allowed=BYBIT)
+        raise InputError(
+            f"There is no paper venue {venue!r}.",
+            field="venue",
+            allowed=BYBIT,
+            next_step=f"Run `carrydesk paper --venue {BYBIT}`.",
+        )
     anyio.run(_serve_until_signal, options, ready)
 
 
