@@ -44,7 +44,8 @@ latency_ms = 0
 seed = 1
 # data_dir = "/path"       # a folder with panel.parquet and hourly.parquet instead of the bundled one
 
-# Limits may be tightened here. Names and defaults: `carrydesk status`, resource carrydesk://limits.
+# Limits may be tightened here. All of them, as they are: the MCP resource carrydesk://limits. An unknown
+# name is refused, with the names that there are.
 # [limits.book]
 # health_min = "0.86"
 # [limits.guard]

@@ -64,7 +64,7 @@ class PaperSettings(_Section):
     speed: Number = Field(default=Decimal(1), gt=0, le=100_000)
     #: USDT in the account at the start.
     equity: Number = Field(default=Decimal(100_000), gt=0, le=1_000_000_000)
-    #: Added to every answer, one way.
+    #: Added to every round trip: half before the venue sees a request, half after.
     latency_ms: int = Field(default=0, ge=0, le=5_000)
     seed: int = Field(default=1, ge=0)
     #: A folder with panel.parquet and hourly.parquet; empty: the bundled one.
