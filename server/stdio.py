@@ -3,7 +3,8 @@
 It knows three things of the protocol: a request has an id and a method, an answer has an id, and an older
 client opens with `initialize`. When the front or the desk restarts, every call in flight is answered with an
 error that says its outcome is unknown, the handshake is repeated and its answer dropped. Nothing else is
-ever sent twice: a lost call may have been carried out.
+ever sent twice: a lost call may have been carried out. Calls that the front did not let in, or that were
+never sent, are answered with the reason instead.
 """
 
 import contextlib
@@ -25,12 +26,39 @@ _RETRY_SECONDS = 0.2
 _DENIED = -32001
 _UNAVAILABLE = -32002
 _LOST = -32000
+#: A client that just started this has its first call on the way: it gets the reason, not only a closed pipe.
+LAST_WORD_SECONDS_MAX = 2.0
 EX_UNAVAILABLE = 69
 EX_NOPERM = 77
 _LOST_TEXT = (
     "Carrydesk restarted while this call was running: its outcome is unknown. Do not repeat it; "
     "call get_intent (with its intent_id or request_id) or get_portfolio first."
 )
+
+
+def _error(number: int, code: str, message: str, next_step: str) -> dict[str, Any]:
+    """A JSON-RPC error with the text that agent_door.py gives its own."""
+    said = {"code": code, "message": message, "field": None, "allowed": None, "next": next_step}
+    return {"code": number, "message": json.dumps(said, ensure_ascii=False)}
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """The same for a terminal."""
+    said = _parsed(str(error.get("message")).encode())
+    return f"{said.get('message')} {said.get('next') or ''}".strip() if said else str(error.get("message"))
+
+
+def _refuses(error: object) -> bool:
+    """Whether the door said this instead of letting us in."""
+    return isinstance(error, dict) and error.get("code") in (_DENIED, _UNAVAILABLE)
+
+
+class StartError(Exception):
+    """Carrydesk was started and ended with this JSON-RPC error."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error["message"])
+        self.error = error
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
@@ -66,7 +94,9 @@ class Bridge:
         self._handshake: list[bytes] = []
         self._swallow: set[str] = set()
         self._client_left = False
-        self._over = False
+        #: Why the conversation is over.
+        self._over: dict[str, Any] | None = None
+        self._told = False
 
     # --- from the client ----------------------------------------------------------------------------------
 
@@ -78,14 +108,14 @@ class Bridge:
                 self._handshake = [line]
             elif message.get("method") == "notifications/initialized":
                 self._handshake.append(line)
-            while self._connection is None and not self._over:
+            while self._connection is None and self._over is None:
                 self._changed.wait()
-            if self._over or self._connection is None:
-                self._answer_lost([message["id"]] if "id" in message and "method" in message else [])
-                return False
-            if "id" in message and "method" in message:
+            connection, over = self._connection, self._over
+            if connection is not None and "id" in message and "method" in message:
                 self._in_flight[json.dumps(message["id"])] = message["id"]
-            connection = self._connection
+        if connection is None:
+            self._answer([message["id"]] if "id" in message and "method" in message else [], over)
+            return False
         with contextlib.suppress(OSError):  # the reading side notices and answers what was in flight
             connection.sendall(line)
         return True
@@ -94,6 +124,7 @@ class Bridge:
         """The client closed its end: let the answers in flight come, then stop."""
         with self._changed:
             self._client_left = True
+            self._changed.notify_all()
             if self._connection is not None:
                 with contextlib.suppress(OSError):
                     self._connection.shutdown(socket.SHUT_WR)
@@ -102,25 +133,48 @@ class Bridge:
 
     def run(self) -> int:
         """Stay connected until the client leaves; the exit code."""
+        over = _error(_UNAVAILABLE, "unreachable", "The client left: this was not sent.", "Connect again.")
         try:
             while True:
                 connection = self._connect()
                 if connection is None and self._client_left:
                     return 0
                 if connection is None:
-                    self._complain("Carrydesk does not answer. Start it with: carrydesk serve")
+                    over = _error(
+                        _UNAVAILABLE,
+                        "unreachable",
+                        "Carrydesk does not answer.",
+                        "Start it with: carrydesk serve",
+                    )
+                    self._complain(_sentence(over))
                     return EX_UNAVAILABLE
                 refused = self._listen(connection)
                 connection.close()
-                self._lose()
-                if refused is not None:
-                    self._complain(f"Carrydesk refused this agent: {refused}")
+                self._lose(refused)
+                if refused is not None and refused["code"] == _DENIED:
+                    over = refused
+                    self._complain(f"Carrydesk refused this agent: {_sentence(over)}")
                     return EX_NOPERM
                 if self._client_left:
                     return 0
                 time.sleep(_RETRY_SECONDS)
+        except StartError as error:
+            over = error.error
+            self._complain(f"Carrydesk did not start: {_sentence(over)}")
+            return EX_UNAVAILABLE
         finally:
-            self._end()
+            self.end(over)
+
+    def end(self, over: dict[str, Any]) -> None:
+        """Answer with `over` whatever the client sends from now on."""
+        with self._changed:
+            self._over = over
+            self._changed.notify_all()
+
+    def last_word(self, seconds_max: float = LAST_WORD_SECONDS_MAX) -> None:
+        """Wait a moment until one call of the client was answered with the reason, or it has left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._told or self._client_left, seconds_max)
 
     def _connect(self) -> socket.socket | None:
         deadline = time.monotonic() + self._connect_seconds_max
@@ -147,17 +201,14 @@ class Bridge:
             self._changed.notify_all()
         return True
 
-    def _listen(self, connection: socket.socket) -> str | None:
-        """Forward answers until the connection ends; the reason when it was refused for good."""
+    def _listen(self, connection: socket.socket) -> dict[str, Any] | None:
+        """Forward answers until the connection ends; the door's error when it did not let us in."""
         with connection.makefile("rb") as lines, contextlib.suppress(OSError):
             for line in lines:
                 message = _parsed(line)
-                error = message.get("error")
-                if message.get("id") is None and "method" not in message and isinstance(error, dict):
-                    if error.get("code") == _DENIED:
-                        return str(error.get("message"))
-                    if error.get("code") == _UNAVAILABLE:
-                        continue
+                error: Any = message.get("error")
+                if message.get("id") is None and "method" not in message and _refuses(error):
+                    return dict(error)
                 if self._expected(message):
                     self._write(line)
         return None
@@ -174,22 +225,22 @@ class Bridge:
             self._in_flight.pop(key, None)
         return True
 
-    def _lose(self) -> None:
+    def _lose(self, refused: dict[str, Any] | None) -> None:
+        """Answer what was in flight: with the door's reason if it let nothing in, else as unknown."""
         with self._changed:
             self._connection = None
             self._swallow.clear()
-            lost = list(self._in_flight.values())
+            lost = dict(self._in_flight)
             self._in_flight.clear()
-        self._answer_lost(lost)
+            if self._handshake and json.dumps(_parsed(self._handshake[0]).get("id")) in lost:
+                self._handshake = []  # the client hears that it failed, and may begin anew
+        self._answer(list(lost.values()), refused or {"code": _LOST, "message": _LOST_TEXT})
 
-    def _answer_lost(self, ids: list[Any]) -> None:
+    def _answer(self, ids: list[Any], error: dict[str, Any] | None) -> None:
         for number in ids:
-            error = {"code": _LOST, "message": _LOST_TEXT}
             self._write(json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode() + b"\n")
-
-    def _end(self) -> None:
         with self._changed:
-            self._over = True
+            self._told = self._told or bool(ids)
             self._changed.notify_all()
 
     def _write(self, line: bytes) -> None:
@@ -226,18 +277,22 @@ def _mode(home: Path) -> str:
 
 
 def start_paper(home: Path) -> None:
-    """Start `carrydesk serve` in a session of its own, once, if the mode is paper and nobody did."""
+    """Start `carrydesk serve` in a session of its own, once, if the mode is paper and nobody did.
+
+    Raises:
+        StartError: it ended at once and said why.
+    """
     if _mode(home) != "paper":
         return
     with contextlib.suppress(OSError), (home / "run" / "autostart.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # many clients may start at once
-        probe = _dial(home / "run" / "agent.sock")
-        if probe is not None:
-            probe.close()
+        if _listens(home):
             return
-        with (home / "logs" / "autostart.log").open("ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-P", "-m", "server.cli", "serve"],
+        path = home / "logs" / "autostart.log"
+        with path.open("ab") as log:
+            begun = log.tell()
+            serving = subprocess.Popen(
+                [sys.executable, "-P", "-m", "server.cli", "serve", "--json"],
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -245,12 +300,30 @@ def start_paper(home: Path) -> None:
                 close_fds=True,
             )
         deadline = time.monotonic() + CONNECT_SECONDS_MAX
-        while time.monotonic() < deadline:
-            probe = _dial(home / "run" / "agent.sock")
-            if probe is not None:
-                probe.close()
+        while time.monotonic() < deadline and not _listens(home):
+            if serving.poll() is not None:
+                _raise_what_it_said(path, begun)
                 return
             time.sleep(_RETRY_SECONDS)
+
+
+def _listens(home: Path) -> bool:
+    probe = _dial(home / "run" / "agent.sock")
+    if probe is not None:
+        probe.close()
+    return probe is not None
+
+
+def _raise_what_it_said(log: Path, begun: int) -> None:
+    """The error in the last line; none if somebody else serves this home, or is about to."""
+    lines = log.read_bytes()[begun:].splitlines()
+    error = _parsed(lines[-1]).get("error") if lines else None
+    if not isinstance(error, dict):
+        raise StartError(
+            _error(_UNAVAILABLE, "not_started", "Carrydesk ended while it started.", f"See {log}.")
+        )
+    if error.get("code") != "refused":
+        raise StartError({"code": _UNAVAILABLE, "message": json.dumps(error, ensure_ascii=False)})
 
 
 def _home() -> Path:
@@ -258,15 +331,34 @@ def _home() -> Path:
     return Path(given) if given else Path(os.path.expanduser("~")) / ".carrydesk"
 
 
-def _token(home: Path) -> str | None:
-    """CARRYDESK_TOKEN, else the default agent's token file."""
+def _token(home: Path) -> str:
+    """CARRYDESK_TOKEN, else the default agent's token file; empty: there is none."""
     given = os.environ.get("CARRYDESK_TOKEN")
     if given:
         return given.strip()
     try:
         return (home / "agent.token").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
-        return None
+        return ""
+
+
+def _bad_token(home: Path, token: str) -> dict[str, Any] | None:
+    """Why a text cannot be a token; the text itself is not repeated."""
+    if not token:
+        return _error(
+            _DENIED,
+            "access_denied",
+            f"There is no agent token in {home}.",
+            "The operator runs: carrydesk init",
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        return _error(
+            _DENIED,
+            "access_denied",
+            "The agent token (CARRYDESK_TOKEN, or agent.token in the home) is no token: those are ASCII.",
+            "Set CARRYDESK_TOKEN to the text that `carrydesk token add` printed, and nothing else.",
+        )
+    return None
 
 
 def main() -> int:
@@ -279,9 +371,6 @@ def main() -> int:
         sys.stderr.flush()
 
     token = _token(home)
-    if token is None:
-        complain(f"There is no agent token in {home}. Run: carrydesk init")
-        return EX_NOPERM
     path = home / "run" / "agent.sock"
     started = False
 
@@ -303,7 +392,16 @@ def main() -> int:
         bridge.hang_up()
 
     threading.Thread(target=upward, daemon=True).start()
-    return bridge.run()
+    bad = _bad_token(home, token)
+    if bad is None:
+        code = bridge.run()
+    else:
+        bridge.end(bad)
+        complain(_sentence(bad))
+        code = EX_NOPERM
+    if code:
+        bridge.last_word()
+    return code
 
 
 if __name__ == "__main__":

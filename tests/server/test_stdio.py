@@ -160,27 +160,42 @@ def test_the_handshake_of_an_older_client_is_repeated_and_its_answer_dropped(fro
     client.end()
 
 
-def test_a_refused_token_ends_the_bridge_and_is_not_tried_again(front: ToyFront) -> None:
+DENIED = {"code": -32001, "message": '{"message": "this token opens nothing", "next": "ask for one"}'}
+NOT_YET = {"code": -32002, "message": '{"message": "the desk does not listen", "next": "wait"}'}
+INITIALIZE = {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+
+
+def test_a_refused_token_ends_the_bridge_and_every_call_gets_the_reason(front: ToyFront) -> None:
     client = Client(front)
     session = front.accept()
     session.read()
-    session.say({"id": None, "error": {"code": -32001, "message": "this token opens nothing"}})
+    client.say(INITIALIZE)
+    session.read()
+    session.say({"id": None, "error": DENIED})
     session.die()
     client.thread.join(WITHIN)
     assert client.code == EX_NOPERM
-    assert "opens nothing" in client.complaints[0]
+    assert client.complaints == ["Carrydesk refused this agent: this token opens nothing ask for one"]
+    assert client.hear() == {"jsonrpc": "2.0", "id": 0, "error": DENIED}
     assert not client.say({"id": 1, "method": "tools/list"})
-    assert client.hear()["error"]["code"] == -32000
+    assert client.hear() == {"jsonrpc": "2.0", "id": 1, "error": DENIED}
 
 
-def test_a_desk_that_is_not_there_yet_is_waited_for(front: ToyFront) -> None:
+def test_a_call_to_a_desk_that_is_not_there_yet_is_not_called_lost(front: ToyFront) -> None:
     client = Client(front)
     early = front.accept()
     early.read()
-    early.say({"id": None, "error": {"code": -32002, "message": "the desk does not listen"}})
+    client.say(INITIALIZE)
+    early.read()
+    early.say({"id": None, "error": NOT_YET})
     early.die()
+    assert client.hear() == {"jsonrpc": "2.0", "id": 0, "error": NOT_YET}
     later = front.accept()
     assert later.read() == "cda_all\n"
+    client.say({**INITIALIZE, "id": 1})  # the client begins anew: its first try is not repeated before it
+    assert json.loads(later.read())["id"] == 1
+    later.say({"id": 1, "result": {}})
+    assert client.hear() == {"jsonrpc": "2.0", "id": 1, "result": {}}
     later.die()
     client.end()
     assert client.complaints == []
@@ -188,15 +203,20 @@ def test_a_desk_that_is_not_there_yet_is_waited_for(front: ToyFront) -> None:
 
 def test_when_nobody_ever_answers_it_says_what_to_start(tmp_path: Path) -> None:
     complaints: list[str] = []
+    heard: list[bytes] = []
     bridge = Bridge(
         token="t",
         dial=lambda: None,
-        write=lambda _: None,
+        write=heard.append,
         complain=complaints.append,
         connect_seconds_max=0.0,
     )
     assert bridge.run() == EX_UNAVAILABLE
-    assert "carrydesk serve" in complaints[0]
+    assert complaints == ["Carrydesk does not answer. Start it with: carrydesk serve"]
+    assert not bridge.feed(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n')
+    error = json.loads(heard[0])["error"]
+    assert error["code"] == -32002
+    assert json.loads(error["message"])["next"] == "Start it with: carrydesk serve"
 
 
 @pytest.mark.parametrize(
@@ -209,18 +229,57 @@ def test_only_paper_is_ever_started_from_here(tmp_path: Path, settings: str) -> 
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_without_a_token_file_the_command_says_what_to_run(tmp_path: Path) -> None:
-    run = subprocess.run(
+def bridged(home: Path, said: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command with a client that says one thing and leaves."""
+    return subprocess.run(
         [sys.executable, "-P", "-m", "server.stdio"],
-        env={"CARRYDESK_HOME": str(tmp_path), "PATH": ""},
+        env={"CARRYDESK_HOME": str(home), "PATH": "", **environment},
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=said,
     )
+
+
+def reason(run: subprocess.CompletedProcess[str]) -> tuple[int, dict[str, Any]]:
+    """The code and the reason of the error that the client's only call got."""
+    answer = json.loads(run.stdout)
+    assert answer["id"] == 0
+    return answer["error"]["code"], json.loads(answer["error"]["message"])
+
+
+def test_without_a_token_file_client_and_terminal_hear_what_to_run(tmp_path: Path) -> None:
+    run = bridged(tmp_path, json.dumps(INITIALIZE) + "\n")
     assert run.returncode == EX_NOPERM
     assert "carrydesk init" in run.stderr
+    code, said = reason(run)
+    assert (code, said["code"]) == (-32001, "access_denied")
+    assert "carrydesk init" in said["next"]
+    assert bridged(tmp_path).stdout == ""
+
+
+@pytest.mark.parametrize("token", ["wr\u00f6ng", "two words", "two\nlines"])
+def test_a_text_that_is_no_token_is_named_as_the_reason_and_not_repeated(tmp_path: Path, token: str) -> None:
+    run = bridged(tmp_path, json.dumps(INITIALIZE) + "\n", CARRYDESK_TOKEN=token)
+    assert run.returncode == EX_NOPERM
+    assert "Traceback" not in run.stderr
+    assert token not in run.stdout + run.stderr
+    code, said = reason(run)
+    assert code == -32001
+    assert "CARRYDESK_TOKEN" in said["message"]
+
+
+def test_a_start_that_fails_is_told_to_the_client_at_once(tmp_path: Path) -> None:
+    for name in ("run", "logs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "carrydesk.toml").write_text('mode = "paper"\nnonsense = 1\n')
+    run = bridged(tmp_path, json.dumps(INITIALIZE) + "\n", CARRYDESK_TOKEN="cda_all")
+    assert run.returncode == EX_UNAVAILABLE
+    code, said = reason(run)
+    assert (code, said["code"]) == (-32002, "bad_settings")
+    assert "unknown key nonsense" in said["message"]
+    assert "unknown key nonsense" in run.stderr
 
 
 def test_the_pump_loads_nothing_but_the_standard_library() -> None:
