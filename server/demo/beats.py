@@ -22,7 +22,14 @@ from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import AccountId, IntentId
 from portfolio.ports import Recorded
 from portfolio.service import DeskSnapshot, IntentProgress
-from server.demo.book import acted_since, gross_usd, guard_is_done, newest_action, reference_prices
+from server.demo.book import (
+    acted_since,
+    gross_usd,
+    guard_is_done,
+    guard_is_quiet,
+    newest_action,
+    reference_prices,
+)
 from server.demo.report import Report, Voice
 from server.demo.shock import solve
 from server.demo.stage import EQUITY_USDT, PASSPHRASE, Stage
@@ -34,6 +41,7 @@ SHOCK_HEALTH = Decimal("0.66")
 FILL_SECONDS_MAX = 60.0
 GUARD_SECONDS_MAX = 20.0
 RECOVERY_SECONDS_MAX = 60.0
+SETTLE_SECONDS_MAX = 30.0
 #: How often the halving is proposed: whatever else trades on the account makes a waiting intent void.
 PROPOSALS_MAX = 3
 _RECORDS = 1000
@@ -51,7 +59,7 @@ class Beats:
         self._digest = ""
         self._account = AccountId("")
         self._now_ns = 0
-        #: The guard's newest action before the shock, by its number in the journal.
+        #: The guard's newest action that was told or is of before the shock, by its number in the journal.
         self._acted = 0
 
     # --- 1, 2: venue and desk -----------------------------------------------------------------------------
@@ -217,13 +225,7 @@ class Beats:
             while not guard_is_done(snapshot, self._acted):
                 await anyio.sleep(0.2)
                 snapshot = await self._stage.snapshot()
-        for entry in acted_since(snapshot, self._acted):
-            pairs = ", ".join(entry.pairs)
-            before = "unknown" if entry.health_before is None else f"{entry.health_before:.4f}"
-            self._voice.say(f"    {entry.rule} of {pairs}: health was {before}")
-            self._voice.say(f"        {_one_line(entry.detail)}")
-            if self._report.health_after_shock is None and entry.health_before is not None:
-                self._report.health_after_shock = round(float(entry.health_before), 4)
+        self._tell_guard(snapshot)
         figures = snapshot.guard.figures
         self._voice.say(f"    health now {figures.health_score:.4f}" if figures else "    health unknown")
 
@@ -296,6 +298,7 @@ class Beats:
         snapshot = await self._settled()
         self._report.recovered = snapshot.recovered
         row = (await self._progress()).row
+        self._tell_guard(snapshot)
         self._voice.say(f"    recovered: the intent is {row.status} ({row.note or 'no note'})")
 
     async def reckoning(self) -> None:
@@ -332,6 +335,17 @@ class Beats:
         names = ("change", "funding", "basis", "fees", "borrow", "unexplained")
         report.attribution_usd = {name: f"{getattr(parts, name):.2f}" for name in names}
         self._voice.say(f"    equity: {json.dumps(report.attribution_usd)}")
+
+    def _tell_guard(self, snapshot: DeskSnapshot) -> None:
+        """What the guard did since it was last told."""
+        for entry in acted_since(snapshot, self._acted):
+            pairs = ", ".join(entry.pairs)
+            before = "unknown" if entry.health_before is None else f"{entry.health_before:.4f}"
+            self._voice.say(f"    {entry.rule} of {pairs}: health was {before}")
+            self._voice.say(f"        {_one_line(entry.detail)}")
+            if self._report.health_after_shock is None and entry.health_before is not None:
+                self._report.health_after_shock = round(float(entry.health_before), 4)
+        self._acted = newest_action(snapshot)
 
     # --- helpers ------------------------------------------------------------------------------------------
 
@@ -372,19 +386,19 @@ class Beats:
             raise RefusedError(f"Intent {intent_id} is {status} after {seconds:.0f} s.")
 
     async def _settled(self) -> DeskSnapshot:
-        """A snapshot with everything known and nothing stale.
+        """A snapshot with everything known, nothing stale and nothing of the guard on its way.
 
         Raises:
-            RefusedError: there was none within 20 s.
+            RefusedError: there was none in time.
         """
-        with anyio.move_on_after(20):
+        with anyio.move_on_after(SETTLE_SECONDS_MAX):
             while True:
                 try:
                     snapshot = await self._stage.snapshot()
                 except CarrydeskError:
                     snapshot = None
                 known = snapshot is not None and snapshot.recovered and not snapshot.stale
-                if known and snapshot is not None and snapshot.guard.figures is not None:
+                if known and snapshot is not None and guard_is_quiet(snapshot):
                     return snapshot
                 await anyio.sleep(0.2)
         raise RefusedError("The desk did not come to rest.")

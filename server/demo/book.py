@@ -44,13 +44,19 @@ def acted_since(snapshot: DeskSnapshot, seq: int) -> list[GuardActed]:
     return [row.entry for row in rows if row.seq > seq and isinstance(row.entry, GuardActed)]
 
 
+def guard_is_quiet(snapshot: DeskSnapshot) -> bool:
+    """Whether the guard knows the account and has nothing on its way: it holds no pair."""
+    guard = snapshot.guard
+    acting = bool(guard.held_pairs) or guard.state in (Word.REDUCING, Word.FLATTENING)
+    return guard.figures is not None and not acting and not snapshot.stale
+
+
 def guard_is_done(snapshot: DeskSnapshot, seq: int) -> bool:
     """Whether the guard acted after `seq`, health is back, and nothing of what it does is on its way.
 
     Health is back before the last orders are sent: while the guard holds a pair it goes on trading it, and a
     proposal of that moment would soon be void.
     """
-    guard = snapshot.guard
-    acting = bool(guard.held_pairs) or guard.state in (Word.REDUCING, Word.FLATTENING)
-    healthy = guard.figures is not None and guard.figures.health_score >= GUARD_HEALTH
-    return newest_action(snapshot) > seq and healthy and not acting and not snapshot.stale
+    figures = snapshot.guard.figures
+    healthy = figures is not None and figures.health_score >= GUARD_HEALTH
+    return newest_action(snapshot) > seq and healthy and guard_is_quiet(snapshot)

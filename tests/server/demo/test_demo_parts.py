@@ -15,7 +15,7 @@ from portfolio.core.errors import RefusedError
 from portfolio.core.margin.sim import MarginSim
 from portfolio.core.names import PairId
 from portfolio.service import DeskSnapshot
-from server.demo.book import guard_is_done
+from server.demo.book import guard_is_done, guard_is_quiet
 from server.demo.report import Report
 from server.demo.run import broken_off
 from server.demo.shock import health_at, solve
@@ -120,6 +120,12 @@ def test_the_guard_is_done_once_it_acted_and_holds_nothing_any_more() -> None:
     assert guard_is_done(after_the_shock(), before)
     assert not guard_is_done(after_the_shock(last_actions=()), 0)
     assert not guard_is_done(after_the_shock(), before + 1)
+    assert not guard_is_done(replace(after_the_shock(), stale=("account",)), before)
+
+
+def test_a_guard_that_never_had_to_act_is_quiet() -> None:
+    assert guard_is_quiet(after_the_shock(last_actions=()))
+    assert not guard_is_quiet(after_the_shock(last_actions=(), held_pairs=(PairId("SOL@bybit"),)))
 
 
 @pytest.mark.parametrize(
