@@ -16,7 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from server.console import Console
-    from server.settings import Settings
+    from server.home import Home
 
 app = typer.Typer(
     name="carrydesk",
@@ -50,11 +50,22 @@ def _work(as_json: bool, work: "Callable[[Console], dict[str, Any]]") -> None:
     raise typer.Exit(run(as_json, work))
 
 
-def _operate(as_json: bool, work: "Callable[[Console, Settings], dict[str, Any]]") -> None:
-    """The same with the settings of the home."""
-    from server.settings import load
+def _operate(as_json: bool, work: "Callable[[Console, Home], dict[str, Any]]") -> None:
+    """The same on a home that was set up. Its settings are not read: a fault in them must not stop a halt."""
+    _work(as_json, lambda console: work(console, _set_up()))
 
-    _work(as_json, lambda console: work(console, load(_home())))
+
+def _set_up() -> "Home":
+    from portfolio.core.errors import SettingsError
+    from server.home import Home
+
+    home = Home(_home())
+    if not any(map(os.path.exists, (home.settings_file, home.run_dir))):
+        raise SettingsError(
+            f"There is no home of Carrydesk in {home.root} that this user can open.",
+            next_step="Run `carrydesk init`, or set CARRYDESK_HOME to the right home.",
+        )
+    return home
 
 
 @app.command()
@@ -83,8 +94,9 @@ def init(
 def serve(as_json: AsJson = False) -> None:
     """Run everything until stopped: the paper venue, the desk, the front."""
     from server.running import serve as work
+    from server.settings import load
 
-    _operate(as_json, work)
+    _work(as_json, lambda console: work(console, load(_home())))
 
 
 @app.command()
@@ -197,7 +209,7 @@ def approve(intent_id: IntentId, passphrase_file: PassphraseFile = None, as_json
     """Show the full text of an intent and approve it with the operator's passphrase."""
     from server.operator_commands import approve as work
 
-    _operate(as_json, lambda console, settings: work(console, settings, intent_id, passphrase_file))
+    _operate(as_json, lambda console, home: work(console, home, intent_id, passphrase_file))
 
 
 @app.command()
@@ -209,7 +221,7 @@ def reject(
     """Refuse an intent."""
     from server.operator_commands import reject as work
 
-    _operate(as_json, lambda console, settings: work(console, settings, intent_id, note))
+    _operate(as_json, lambda console, home: work(console, home, intent_id, note))
 
 
 @app.command()
@@ -217,7 +229,7 @@ def halt(note: Annotated[str, typer.Option(help="Why.")] = "", as_json: AsJson =
     """Stop adding risk at once: only hedges and reductions run."""
     from server.operator_commands import halt as work
 
-    _operate(as_json, lambda console, settings: work(console, settings, note))
+    _operate(as_json, lambda console, home: work(console, home, note))
 
 
 @app.command()
@@ -225,7 +237,7 @@ def resume(passphrase_file: PassphraseFile = None, as_json: AsJson = False) -> N
     """Lift the halt and the freezes that only the operator lifts."""
     from server.operator_commands import resume as work
 
-    _operate(as_json, lambda console, settings: work(console, settings, passphrase_file))
+    _operate(as_json, lambda console, home: work(console, home, passphrase_file))
 
 
 @tokens.command("add")
@@ -237,7 +249,7 @@ def token_add(
     """Issue an agent token; it is shown once."""
     from server.operator_commands import token_add as work
 
-    _operate(as_json, lambda console, settings: work(console, settings, name, scopes))
+    _operate(as_json, lambda console, home: work(console, home, name, scopes))
 
 
 @tokens.command("list")
@@ -253,7 +265,7 @@ def token_revoke(name: Annotated[str, typer.Argument(help="Whose it is.")], as_j
     """Make a token open nothing any more."""
     from server.operator_commands import token_revoke as work
 
-    _operate(as_json, lambda console, settings: work(console, settings, name))
+    _operate(as_json, lambda console, home: work(console, home, name))
 
 
 # --- showing ----------------------------------------------------------------------------------------------

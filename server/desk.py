@@ -35,11 +35,11 @@ from server.clients import DESK_DOOR, DESK_METHODS, OPERATOR_DOOR, OPERATOR_METH
 from server.emergency import EmergencyFile
 from server.endings import say
 from server.heartbeat import Heartbeat
-from server.home import Home, read_token, token_hash
+from server.home import Home
 from server.locks import account_lock
 from server.rpc_server import RpcLimits, RpcServer
 from server.settings import Settings
-from server.start_checks import first_token, missing_coins, unlisted
+from server.start_checks import home_token, missing_coins, unlisted
 from server.thread_runner import ThreadRunner
 from server.venue_access import VenueAccess, check_key, venue_access
 
@@ -163,9 +163,8 @@ async def _first_entries(
     orders, treasury = await runner.run(journal.orders), await runner.run(journal.treasury)
     if not orders and not treasury and not tokens:
         entries += first_treasury(await exchange.snapshot(), instruments.values())
-    if home.token_file.exists():
-        token = first_token(token_hash(read_token(home)), tokens)
-        entries += [] if token is None else [token]
+    token = home_token(home, tokens)
+    entries += [] if token is None else [token]
     if any(row.source == STOPPING for row in freezes):
         entries.append(EntriesThawed(STOPPING, "desk"))
     if home.freeze_file.exists():

@@ -1,4 +1,7 @@
-"""The operator's commands: each opens the operator's socket, does one thing and says what came of it."""
+"""The operator's commands: each opens the operator's socket, does one thing and says what came of it.
+
+They need the home and no settings: a fault in the file must not keep the operator from halting the desk.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +24,6 @@ from server.console import Console
 from server.home import Home, new_token, token_hash
 from server.passphrase import passphrase
 from server.rpc_client import open_link
-from server.settings import Settings
 from tools.account_mode import sim_of
 from tools.book import figures, utilisation
 from tools.portfolio import PortfolioArguments, PortfolioResult, show
@@ -32,7 +34,7 @@ T = TypeVar("T")
 APPROVAL_NS = 30 * MINUTE_NS
 
 
-def ask(settings: Settings, work: Callable[[OperatorClient], Awaitable[T]]) -> T:
+def ask(home: Home, work: Callable[[OperatorClient], Awaitable[T]]) -> T:
     """Run `work` with a client of the home's desk.
 
     Raises:
@@ -41,7 +43,7 @@ def ask(settings: Settings, work: Callable[[OperatorClient], Awaitable[T]]) -> T
     """
 
     async def main() -> T:
-        async with open_link(Home(settings.home).operator_socket, OPERATOR_DOOR) as link:
+        async with open_link(home.operator_socket, OPERATOR_DOOR) as link:
             return await work(OperatorClient(link))
 
     return anyio.run(main)
@@ -50,14 +52,14 @@ def ask(settings: Settings, work: Callable[[OperatorClient], Awaitable[T]]) -> T
 # --- looking ----------------------------------------------------------------------------------------------
 
 
-def status(console: Console, settings: Settings) -> dict[str, Any]:
+def status(console: Console, home: Home) -> dict[str, Any]:
     """The book and its guard."""
 
     async def work(desk: OperatorClient) -> tuple[DeskSnapshot, PortfolioResult]:
         snapshot = await desk.status()
         return snapshot, await show(snapshot, PortfolioArguments(detail="full"))
 
-    snapshot, book = ask(settings, work)
+    snapshot, book = ask(home, work)
     if not console.as_json:
         _print_status(console, book, snapshot)
     return status_data(snapshot, book)
@@ -148,9 +150,7 @@ def check_waiting(row: IntentRow) -> None:
         )
 
 
-def approve(
-    console: Console, settings: Settings, intent_id: str, passphrase_file: Path | None
-) -> dict[str, Any]:
+def approve(console: Console, home: Home, intent_id: str, passphrase_file: Path | None) -> dict[str, Any]:
     """Show the full text and a live what-if, take the passphrase, sign, send.
 
     Raises:
@@ -164,7 +164,7 @@ def approve(
         check_waiting(row)
         return row.intent, await desk.status()
 
-    intent, snapshot = ask(settings, look)
+    intent, snapshot = ask(home, look)
     if intent_digest(intent) != intent.digest:
         raise ApprovalError(
             f"The digest of {intent_id} is not that of its text: NOT APPROVED.",
@@ -176,7 +176,7 @@ def approve(
     for line in live_check(intent, snapshot):
         console.say(line)
     console.say(f"Digest {intent.digest}")
-    approval = _signed(settings, "intent", intent.account, intent.mode, intent.digest, passphrase_file)
+    approval = _signed(home, "intent", intent.account, intent.mode, intent.digest, passphrase_file)
 
     async def send(desk: OperatorClient) -> dict[str, Any]:
         row = await desk.approve(name, approval)
@@ -188,7 +188,7 @@ def approve(
             "approval": {"signature": approval.signature, "nonce": approval.nonce},
         }
 
-    found = ask(settings, send)
+    found = ask(home, send)
     console.say(f"Approved: {intent_id} is {found['status']}.")
     return found
 
@@ -217,10 +217,10 @@ def live_check(intent: Intent, snapshot: DeskSnapshot) -> list[str]:
 
 
 def _signed(
-    settings: Settings, purpose: str, account: AccountId, mode: str, digest: str, path: Path | None
+    home: Home, purpose: str, account: AccountId, mode: str, digest: str, path: Path | None
 ) -> SignedApproval:
-    key = load_operator_key(Home(settings.home).operator_file)
-    private = unlock(key, passphrase(settings.mode, path))
+    key = load_operator_key(home.operator_file)
+    private = unlock(key, passphrase(mode, path))
     return sign_approval(
         private,
         purpose=purpose,
@@ -231,23 +231,23 @@ def _signed(
     )
 
 
-def reject(console: Console, settings: Settings, intent_id: str, note: str) -> dict[str, Any]:
+def reject(console: Console, home: Home, intent_id: str, note: str) -> dict[str, Any]:
     """Refuse an intent; the agent can read the note."""
-    row = ask(settings, lambda desk: desk.reject(IntentId(intent_id), note))
+    row = ask(home, lambda desk: desk.reject(IntentId(intent_id), note))
     console.say(f"{intent_id} is {row.status.value}.")
     return {"intent_id": intent_id, "status": row.status.value, "note": row.note}
 
 
-def halt(console: Console, settings: Settings, note: str) -> dict[str, Any]:
+def halt(console: Console, home: Home, note: str) -> dict[str, Any]:
     """The kill switch."""
-    ask(settings, lambda desk: desk.halt(note))
+    ask(home, lambda desk: desk.halt(note))
     console.say("Halted: only hedges and reductions run. Lift it with: carrydesk resume")
     return {"halted": True, "note": note}
 
 
-def resume(console: Console, settings: Settings, passphrase_file: Path | None) -> dict[str, Any]:
+def resume(console: Console, home: Home, passphrase_file: Path | None) -> dict[str, Any]:
     """Lift the halt and the operator's freezes, signed."""
-    snapshot = ask(settings, lambda desk: desk.status())
+    snapshot = ask(home, lambda desk: desk.status())
     console.say(f"Resuming {snapshot.mode} account {snapshot.account} lifts:")
     lifted = [
         f"{freeze.source}: {freeze.reason}" for freeze in snapshot.freezes if freeze.lifted_by == "operator"
@@ -255,8 +255,8 @@ def resume(console: Console, settings: Settings, passphrase_file: Path | None) -
     for line in (["the halt"] if snapshot.halted else []) + lifted:
         console.say(f"  {line}")
     digest = operator_digest("resume", snapshot.account, snapshot.mode)
-    approval = _signed(settings, "resume", snapshot.account, snapshot.mode, digest, passphrase_file)
-    ask(settings, lambda desk: desk.resume(approval))
+    approval = _signed(home, "resume", snapshot.account, snapshot.mode, digest, passphrase_file)
+    ask(home, lambda desk: desk.resume(approval))
     console.say("Resumed.")
     return {"halted": False, "lifted": lifted}
 
@@ -264,20 +264,20 @@ def resume(console: Console, settings: Settings, passphrase_file: Path | None) -
 # --- tokens -----------------------------------------------------------------------------------------------
 
 
-def token_add(console: Console, settings: Settings, name: str, scopes: str) -> dict[str, Any]:
+def token_add(console: Console, home: Home, name: str, scopes: str) -> dict[str, Any]:
     """Issue a token; it is shown once and stored as a hash."""
     wanted = tuple(scope.strip() for scope in scopes.split(",") if scope.strip())
     token = new_token()
-    ask(settings, lambda desk: desk.add_token(name, token_hash(token), wanted))
+    ask(home, lambda desk: desk.add_token(name, token_hash(token), wanted))
     if not console.as_json:
         console.say(f"Token of {name} ({', '.join(wanted)}), shown once:")
         console.say(token)
     return {"name": name, "scopes": list(wanted), "token": token}
 
 
-def token_list(console: Console, settings: Settings) -> dict[str, Any]:
+def token_list(console: Console, home: Home) -> dict[str, Any]:
     """Every token ever issued."""
-    rows = ask(settings, lambda desk: desk.tokens())
+    rows = ask(home, lambda desk: desk.tokens())
     if not console.as_json:
         shown = [(row.name, ", ".join(row.scopes), "revoked" if row.revoked else "valid") for row in rows]
         console.table("Tokens", ("name", "scopes", "state"), shown)
@@ -286,9 +286,9 @@ def token_list(console: Console, settings: Settings) -> dict[str, Any]:
     }
 
 
-def token_revoke(console: Console, settings: Settings, name: str) -> dict[str, Any]:
+def token_revoke(console: Console, home: Home, name: str) -> dict[str, Any]:
     """That token opens nothing any more."""
-    ask(settings, lambda desk: desk.revoke_token(name))
+    ask(home, lambda desk: desk.revoke_token(name))
     console.say(f"The token {name} is revoked.")
     return {"name": name, "revoked": True}
 

@@ -50,20 +50,31 @@ def identify(pid: int) -> ProcessId | None:
 
 
 def write_pid(path: Path, pid: int) -> None:
-    """Remember a process."""
+    """Remember a process, and in which folder this was written down."""
     found = identify(pid)
-    started = "" if found is None or found.started is None else str(found.started)
-    path.write_text(f"{pid} {started}\n", encoding="ascii")
+    started = "-" if found is None or found.started is None else str(found.started)
+    path.write_text(f"{pid} {started} {_folder(path)}\n", encoding="ascii")
 
 
 def read_pid(path: Path) -> int | None:
-    """The remembered process if it is still the same one and ours."""
+    """The remembered process if it is still the same one and ours.
+
+    A file that was copied with its home names a process of the other home: it is nobody here.
+    """
     try:
-        parts = path.read_text(encoding="ascii").split()
-        pid, started = int(parts[0]), int(parts[1]) if len(parts) > 1 else None
-    except (OSError, ValueError, IndexError):
+        number, started, folder = path.read_text(encoding="ascii").split()
+        pid = int(number)
+        if folder != _folder(path):
+            return None
+    except (OSError, ValueError):
         return None
     found = identify(pid)
-    if found is None or found.started != started:
+    if found is None or started != ("-" if found.started is None else str(found.started)):
         return None
     return pid
+
+
+def _folder(path: Path) -> str:
+    """The folder that holds `path`, by device and inode: the same after a move, another one in a copy."""
+    found = path.parent.stat()
+    return f"{found.st_dev}:{found.st_ino}"

@@ -63,8 +63,8 @@ def serve(console: Console, settings: Settings) -> dict[str, Any]:
     return {"stopped": True, "mode": settings.mode}
 
 
-def stop(console: Console, settings: Settings) -> dict[str, Any]:
+def stop(console: Console, home: Home) -> dict[str, Any]:
     """Stop everything of the home."""
-    ran = stop_all(settings, os.environ)
+    ran = stop_all(home)
     console.say(f"Stopped: {', '.join(ran)}." if ran else "Nothing was running.")
     return {"stopped": ran}

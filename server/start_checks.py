@@ -9,12 +9,29 @@ from portfolio.core.names import Coin
 from portfolio.desk import free_name
 from portfolio.ports import TokenRow
 from portfolio.service import Scope
+from server.home import Home, read_token, token_hash
 from server.settings import BUNDLED_COINS
 
 logger = logging.getLogger(__name__)
 
 _AGENT = "agent"
 _AGENT_SCOPES = tuple(scope.value for scope in Scope)
+
+
+def home_token(home: Home, tokens: Sequence[TokenRow]) -> TokenAdded | None:
+    """`first_token` for the file of the home.
+
+    A file that cannot be taken, such as one that others may read, makes no token: the desk comes up without,
+    because its guard must. `carrydesk serve` refuses such a file when it starts everything.
+    """
+    if not home.token_file.exists():
+        return None
+    try:
+        token = read_token(home)
+    except SettingsError as error:
+        logger.warning("agent.token adds no token: %s %s", error.message, error.next_step)
+        return None
+    return first_token(token_hash(token), tokens)
 
 
 def first_token(token_hash: str, tokens: Sequence[TokenRow]) -> TokenAdded | None:

@@ -4,27 +4,26 @@
    and the next `serve` adopts what runs.
 2. A desk whose guard is silent for 5 s dumps its stacks, is killed and started again. Five restarts in ten
    minutes freeze entries; only the operator lifts that.
-3. A child that ends with EX_CONFIG said that starting it again is pointless; then everything stops.
-4. Only processes whose number and start time we wrote down are ever signalled.
+3. A child that ends with EX_CONFIG refuses to start. At the first start that ends everything. Once the desk
+   runs, nothing that another process does may end it: all are started again, the more slowly the oftener.
+   Only a desk whose journal cannot be trusted stays down, and that is said every minute.
+4. Only processes that we wrote down ourselves, with their start time and our home, are ever signalled.
 """
 
 import fcntl
-import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from portfolio.core.errors import CarrydeskError, RefusedError
+from portfolio.core.errors import JOURNAL_FATAL, CarrydeskError, RefusedError
+from server.child import Child
 from server.heartbeat import heartbeat_age_ns
 from server.home import Home
 from server.process import read_pid, write_pid
@@ -33,7 +32,10 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 EX_CONFIG = 78
-LOG_BYTES_MAX = 20 << 20
+#: In the order of starting.
+ROLES = ("paper", "desk", "front")
+#: A desk that ended so would trade from a journal that is not the truth, or against another desk.
+_NEVER_AGAIN = frozenset(error.code for error in JOURNAL_FATAL)
 _LOOK_SECONDS = 0.1
 _SECRET_NAMES = ("CARRYDESK_BYBIT_KEY", "CARRYDESK_BYBIT_SECRET")
 
@@ -47,7 +49,11 @@ class Patience:
     restarts_max: int = 5
     restarts_window: float = 600.0
     #: Before the n-th restart within the window.
-    pauses: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+    pauses: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+    #: Longest pause before a desk: pairs may be held, and nobody guards them.
+    pause_desk_max: float = 10.0
+    #: How often it is said that a desk stays down.
+    reminder: float = 60.0
     #: What a desk gets to finish its hedges, and every other process to end.
     stop_desk: float = 30.0
     stop_other: float = 5.0
@@ -59,102 +65,6 @@ class ChildFailedError(CarrydeskError):
     """A process did not start, and starting it again is pointless."""
 
     code = "not_started"
-
-
-class Child:
-    """One process that plays a role."""
-
-    def __init__(
-        self,
-        role: str,
-        home: Home,
-        command: Callable[[], list[str]],
-        environment: Mapping[str, str],
-        *,
-        stop_seconds_max: float,
-    ) -> None:
-        self.role = role
-        self._home = home
-        self._command = command
-        self._environment = environment
-        self._stop_seconds_max = stop_seconds_max
-        self._process: subprocess.Popen[bytes] | None = None
-        self.started = 0.0
-        self.restarts: deque[float] = deque()
-
-    @property
-    def pid(self) -> int | None:
-        """The running process."""
-        if self._process is not None:
-            return self._process.pid if self._process.poll() is None else None
-        return read_pid(self._home.pid_file(self.role))
-
-    @property
-    def exit_code(self) -> int | None:
-        """How our own child ended; None for one that runs, was adopted, or was never started."""
-        return None if self._process is None else self._process.poll()
-
-    def start(self) -> None:
-        """Start it unless it runs already."""
-        if self.pid is not None:
-            logger.info("%s runs already (pid %s)", self.role, self.pid)
-            self.started = time.monotonic()
-            return
-        log = self._home.log_file(self.role)
-        _rotate(log)
-        with self._home.ready_file(self.role).open("wb") as said, log.open("ab") as errors:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command line
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=errors,
-                env=dict(self._environment),
-                start_new_session=True,
-                close_fds=True,
-            )
-        write_pid(self._home.pid_file(self.role), self._process.pid)
-        self.started = time.monotonic()
-        logger.info("%s started (pid %s)", self.role, self._process.pid)
-
-    def said(self) -> dict[str, Any] | None:
-        """Its ready line, or the error that it ended with; None while it says nothing."""
-        try:
-            first, newline, _ = self._home.ready_file(self.role).read_bytes().partition(b"\n")
-            found = json.loads(first) if newline else None
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
-
-    def send(self, number: signal.Signals) -> None:
-        """Signal the process if it is still the one that we wrote down."""
-        pid = self.pid
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def end(self, *numbers: signal.Signals, seconds_each: float) -> bool:
-        """Send one signal after the other until it ends; whether it did."""
-        for number in numbers:
-            self.send(number)
-            deadline = time.monotonic() + seconds_each
-            while self.pid is not None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            if self.pid is None:
-                self._home.pid_file(self.role).unlink(missing_ok=True)
-                return True
-        return self.pid is None
-
-    def stop(self) -> None:
-        """In good order, then by force."""
-        if not self.end(signal.SIGTERM, seconds_each=self._stop_seconds_max):
-            logger.warning("%s did not stop in time and is killed", self.role)
-            self.end(signal.SIGKILL, seconds_each=5.0)
-
-
-def _rotate(log: Path) -> None:
-    with suppress(FileNotFoundError):
-        if log.stat().st_size > LOG_BYTES_MAX:
-            log.replace(log.with_suffix(".log.1"))
 
 
 def commands(settings: Settings) -> Mapping[str, list[str]]:
@@ -174,6 +84,10 @@ def commands(settings: Settings) -> Mapping[str, list[str]]:
             *(("--market", paper.data_dir) if paper.data_dir else ()),
         ]
     return found | {"desk": [*python, "run-desk"], "front": [*python, "run-front"]}
+
+
+def _child(role: str, home: Home, patience: Patience) -> Child:
+    return Child(role, home, stop_seconds_max=patience.stop_desk if role == "desk" else patience.stop_other)
 
 
 @contextmanager
@@ -212,49 +126,66 @@ class Supervisor:
     ) -> None:
         self._home = Home(settings.home)
         self._patience = patience or Patience()
-        own = {**environment, "CARRYDESK_HOME": str(settings.home)}
-        public = {name: value for name, value in own.items() if name not in _SECRET_NAMES}
+        self._own = {**environment, "CARRYDESK_HOME": str(settings.home)}
+        self._public = {name: value for name, value in self._own.items() if name not in _SECRET_NAMES}
         self._commands = commands(settings) if roles is None else roles
-        self.children = {
-            role: Child(
-                role,
-                self._home,
-                lambda role=role: self._command(role),  # type: ignore[misc]
-                own if role == "desk" else public,
-                stop_seconds_max=self._patience.stop_desk if role == "desk" else self._patience.stop_other,
-            )
-            for role in self._commands
-        }
+        self.children = {role: _child(role, self._home, self._patience) for role in self._commands}
         self.stopping = threading.Event()
         self._venue: dict[str, Any] = {}
 
     def _command(self, role: str) -> list[str]:
         """A venue that comes back listens where it did, so that its clients find it again."""
         command = list(self._commands[role])
-        if role == "paper" and self._venue:
+        if role == "paper" and "rest" in self._venue:
             command[command.index("--port") + 1] = str(self._venue["rest"]).rpartition(":")[2]
         return command
 
     def run(self, ready: Callable[[dict[str, Any]], None]) -> None:
         """Start or adopt everything, say so, watch until told to stop, then stop everything.
 
+        What ends it otherwise leaves the processes running, as its own death would.
+
         Raises:
             RefusedError: another supervisor runs.
-            ChildFailedError: a process refused to start.
+            ChildFailedError: a process refused to start, and no desk ran before; everything is stopped.
         """
         with only_one(self._home):
-            try:
-                for child in self.children.values():
-                    child.start()
-                    self._await_ready(child)
-                    self._remember(child)
-                if not self.stopping.is_set():
+            desk = self.children.get("desk")
+            if desk is not None and desk.pid is not None:
+                self._adopt()
+            else:
+                self._start()
+            announced = False
+            while not self.stopping.wait(_LOOK_SECONDS):
+                if not announced and all(_up(child) for child in self.children.values()):
                     ready({role: child.pid for role, child in self.children.items()})
-                while not self.stopping.wait(_LOOK_SECONDS):
-                    for child in self.children.values():
-                        self._look(child)
-            finally:
-                self.stop()
+                    announced = True
+                for child in self.children.values():
+                    self._look(child)
+            self.stop()
+
+    def _start(self) -> None:
+        with ExitStack() as failed:
+            failed.callback(self.stop)
+            for child in self.children.values():
+                self._begin(child)
+                self._await_ready(child)
+                self._remember(child)
+            failed.pop_all()
+
+    def _adopt(self) -> None:
+        """Nothing may end a desk that runs: whatever is missing is started as after a crash."""
+        if "paper" in self.children:
+            self._venue = self.children["paper"].said() or {}  # where the desk believes it to be
+        for child in self.children.values():
+            if child.pid is None:
+                child.due = time.monotonic()
+            else:
+                self._begin(child)
+
+    def _begin(self, child: Child) -> None:
+        child.due = None
+        child.start(self._command(child.role), self._own if child.role == "desk" else self._public)
 
     def stop(self) -> None:
         """Agents first, the venue last."""
@@ -263,22 +194,18 @@ class Supervisor:
 
     def _await_ready(self, child: Child) -> None:
         deadline = time.monotonic() + self._patience.ready_max
-        while not self.stopping.wait(_LOOK_SECONDS / 2):
-            said = child.said()
-            if said is not None and "error" not in said and child.pid is not None:
-                return
+        while not _up(child) and not self.stopping.wait(_LOOK_SECONDS / 2):
             if child.pid is None:
-                raise self._failed(child, said)
+                raise self._failed(child)
             if time.monotonic() > deadline:
                 raise ChildFailedError(
                     f"The {child.role} was not ready within {self._patience.ready_max:.0f} s.",
                     next_step=f"See {self._home.log_file(child.role)}.",
                 )
 
-    def _failed(self, child: Child, said: dict[str, Any] | None) -> ChildFailedError:
-        error = (said or {}).get("error")
-        log = self._home.log_file(child.role)
-        if isinstance(error, dict):
+    def _failed(self, child: Child) -> ChildFailedError:
+        error, log = child.error(), self._home.log_file(child.role)
+        if error:
             # A process says it as it crosses borders, a command as its --json has it.
             next_step = error.get("next_step") or error.get("next") or f"See {log}."
             return ChildFailedError(
@@ -293,7 +220,7 @@ class Supervisor:
 
     def _remember(self, child: Child) -> None:
         """A venue whose clock begins anew needs a desk that begins anew."""
-        if child.role != "paper":
+        if child.role != "paper" or not _up(child):
             return
         said = child.said() or {}
         moved = self._venue and any(
@@ -305,38 +232,82 @@ class Supervisor:
             self.children["desk"].stop()
 
     def _look(self, child: Child) -> None:
-        if child.pid is None:
-            self._restart(child, f"ended with code {child.exit_code}")
-        elif child.role == "desk" and self._silent(child):
-            self._restart(child, "the guard is silent")
+        """One look never waits for another process to start: the desk is looked at all the time."""
+        try:
+            if child.due is not None:
+                self._look_again(child, child.due)
+            elif child.pid is None:
+                self._again(child, f"ended with code {child.exit_code}")
+            elif self._silent(child):
+                # SIGABRT makes it write the stacks of all its threads to its log.
+                child.end(signal.SIGABRT, signal.SIGKILL, seconds_each=self._patience.stacks)
+                self._again(child, "was silent")
+            else:
+                self._remember(child)
+        except OSError as error:  # a full disk must not end the desk either
+            self._again(child, f"cannot be looked after ({error})")
+
+    def _look_again(self, child: Child, due: float) -> None:
+        paper = self.children.get("paper")
+        if time.monotonic() < due or (child.role == "desk" and paper is not None and not _up(paper)):
+            return  # a desk asks its paper venue where it is
+        if self._untrusted(child):
+            self._mourn(child)
+        else:
+            self._begin(child)
 
     def _silent(self, child: Child) -> bool:
-        age = heartbeat_age_ns(self._home.heartbeat_file)
         up = time.monotonic() - child.started
-        said = child.said()
-        if said is None or age is None:  # still starting
-            return up > self._patience.ready_max
-        return min(up, age / 1e9) > self._patience.silence_max
+        age = heartbeat_age_ns(self._home.heartbeat_file) if child.role == "desk" else None
+        quiet = up if age is None else min(up, age / 1e9)
+        if child.said() is None or (child.role == "desk" and age is None):  # still starting
+            return quiet > self._patience.ready_max
+        return child.role == "desk" and quiet > self._patience.silence_max
 
-    def _restart(self, child: Child, why: str) -> None:
-        if child.exit_code == EX_CONFIG:
-            raise self._failed(child, child.said())
+    def _again(self, child: Child, why: str) -> None:
+        """Start it again later: at once if it seldom ends, ever later if it does so often."""
         now, patience = time.monotonic(), self._patience
         child.restarts.append(now)
-        while child.restarts and now - child.restarts[0] > patience.restarts_window:
+        while now - child.restarts[0] > patience.restarts_window:
             child.restarts.popleft()
-        logger.error("%s: %s; restart %d of the last ten minutes", child.role, why, len(child.restarts))
-        # SIGABRT makes the desk write the stacks of all its threads to its log.
-        child.end(signal.SIGABRT, signal.SIGKILL, seconds_each=patience.stacks)
-        if child.role == "desk" and len(child.restarts) >= patience.restarts_max:
-            self._home.freeze_file.touch(mode=0o600)
-        pauses = patience.pauses
-        if self.stopping.wait(pauses[min(len(child.restarts), len(pauses)) - 1]):
+        times = len(child.restarts)
+        desk = child.role == "desk"
+        if self._untrusted(child):
+            self._mourn(child)
             return
-        child.start()
-        if child.role == "paper":
-            self._await_ready(child)
-            self._remember(child)
+        pause = patience.pauses[min(times, len(patience.pauses)) - 1]
+        child.due = now + (min(pause, patience.pause_desk_max) if desk else pause)
+        why = self._failed(child).message if child.error() else why
+        logger.error(
+            "%s: %s; restart %d of the last ten minutes, in %.1f s",
+            *(child.role, why, times, child.due - now),
+        )
+        if desk and times >= patience.restarts_max:
+            try:
+                self._home.freeze_file.touch(mode=0o600)
+            except OSError as error:  # the next restart tries again
+                logger.critical("entries cannot be frozen: %s", error)
+
+    def _untrusted(self, child: Child) -> bool:
+        """A desk that said that its journal is not the truth, or is another desk's now."""
+        return (
+            child.role == "desk"
+            and child.exit_code == EX_CONFIG
+            and child.error().get("code") in _NEVER_AGAIN
+        )
+
+    def _mourn(self, child: Child) -> None:
+        child.due = time.monotonic() + self._patience.reminder
+        failed = self._failed(child)
+        logger.critical(
+            "THE DESK STAYS DOWN AND GUARDS NOTHING: %s %s Then `carrydesk stop` and `carrydesk serve`.",
+            *(failed.message, failed.next_step),
+        )
+
+
+def _up(child: Child) -> bool:
+    said = child.said()
+    return said is not None and "error" not in said and child.pid is not None
 
 
 def serve(
@@ -357,11 +328,13 @@ def serve(
     supervisor.run(ready)
 
 
-def stop_all(settings: Settings, environment: Mapping[str, str], *, seconds_max: float = 60.0) -> list[str]:
-    """Stop the supervisor if there is one, then whatever is left; the roles that ran."""
-    home = Home(settings.home)
-    supervisor = Supervisor(settings, environment)
-    ran = [role for role, child in supervisor.children.items() if child.pid is not None]
+def stop_all(home: Home, *, seconds_max: float = 60.0) -> list[str]:
+    """Stop the supervisor if there is one, then whatever is left; the roles that ran.
+
+    It needs no settings: what runs stands in the home.
+    """
+    children = [_child(role, home, Patience()) for role in ROLES]
+    ran = [child.role for child in children if child.pid is not None]
     pid = read_pid(home.pid_file("serve"))
     if pid is not None:
         ran.append("serve")
@@ -370,5 +343,6 @@ def stop_all(settings: Settings, environment: Mapping[str, str], *, seconds_max:
         deadline = time.monotonic() + seconds_max
         while read_pid(home.pid_file("serve")) is not None and time.monotonic() < deadline:
             time.sleep(0.05)
-    supervisor.stop()
+    for child in reversed(children):
+        child.stop()
     return ran

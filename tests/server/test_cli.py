@@ -73,6 +73,28 @@ def test_every_command_of_a_home_without_settings_says_what_to_do(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("approve", "i1"), ("reject", "i1"), ("halt",), ("resume",), ("token", "list")],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("fault", ["unknown key", "no file"])
+def test_no_fault_of_the_settings_file_stands_between_the_operator_and_the_desk(
+    tmp_path: Path, command: tuple[str, ...], fault: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    if fault == "unknown key":
+        (tmp_path / "carrydesk.toml").write_text("foo = 1")
+    result = CliRunner().invoke(app, [*command, "--json"], env={"CARRYDESK_HOME": str(tmp_path)})
+    assert json.loads(result.stdout.splitlines()[-1])["error"]["code"] == "unreachable"  # nothing runs there
+
+
+def test_stop_needs_no_settings(tmp_path: Path) -> None:
+    (tmp_path / "carrydesk.toml").write_text("foo = 1")
+    result = CliRunner().invoke(app, ["stop", "--json"], env={"CARRYDESK_HOME": str(tmp_path)})
+    assert json.loads(result.stdout.splitlines()[-1]) == {"stopped": []}
+
+
 def test_init_makes_a_home_once_and_the_passphrase_is_nowhere_in_it(tmp_path: Path) -> None:
     home, secret = tmp_path / "h", tmp_path / "pass"
     secret.write_text("correct horse battery")

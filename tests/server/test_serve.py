@@ -265,6 +265,33 @@ def test_a_killed_front_is_replaced_and_the_desk_does_not_notice(stack: Stack) -
     assert stack.pid("desk") == desk
 
 
+def test_a_faulty_settings_file_and_a_loose_token_keep_away_neither_halt_nor_guard(stack: Stack) -> None:
+    settings, token = stack.home / "carrydesk.toml", stack.home / "agent.token"
+    log = stack.home / "logs" / "front.log"
+    written, desk, front = settings.read_text(), stack.pid("desk"), stack.pid("front")
+    settings.write_text("foo = 1\n" + written)
+    try:
+        stack.ok("halt", "--note", "with a faulty file")
+        os.kill(front or 0, signal.SIGKILL)
+        deadline = time.monotonic() + WITHIN
+        while log.read_text().count("SettingsError: ") < 2:  # it refuses to start, again and again
+            assert time.monotonic() < deadline
+        assert stack.ok("status")["guard"]["halted"]
+        assert stack.pid("desk") == desk
+        stack.ok("resume", "--passphrase-file", str(stack.passphrase))
+    finally:
+        settings.write_text(written)
+    token.chmod(0o644)
+    try:
+        os.kill(desk or 0, signal.SIGKILL)
+        anyio.run(_replaced, stack, "desk", desk)
+        stack.calm()
+        assert "SOL@bybit" in {pair["pair"] for pair in stack.status()["pairs"]}
+    finally:
+        token.chmod(0o600)
+    anyio.run(_replaced, stack, "front", front)
+
+
 def test_the_desk_outlives_its_supervisor_and_the_next_serve_adopts_it(stack: Stack) -> None:
     desk = stack.pid("desk")
     assert stack.serving is not None

@@ -1,9 +1,15 @@
 """What a start says about the home's token and the coins of the settings."""
 
+import logging
+from pathlib import Path
+
+import pytest
+
 from portfolio.core.names import Coin
 from portfolio.ports import TokenRow
+from server.home import Home, token_hash, write_private
 from server.settings import BUNDLED_COINS
-from server.start_checks import first_token, missing_coins, unlisted
+from server.start_checks import first_token, home_token, missing_coins, unlisted
 
 BTC, SOL, FOO = Coin("BTC"), Coin("SOL"), Coin("FOO")
 
@@ -32,6 +38,29 @@ def test_a_new_token_file_after_a_loss_opens_the_desk_under_a_free_name() -> Non
 
 def test_a_start_does_not_undo_that_the_operator_revoked_the_token() -> None:
     assert first_token("h1", [issued("agent", "h1", revoked=True)]) is None
+
+
+@pytest.mark.parametrize("fault", ["readable by others", "not a text"])
+def test_a_token_file_that_cannot_be_taken_keeps_no_desk_from_starting(
+    tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = Home(tmp_path)
+    write_private(home.token_file, "cda_x")
+    made = home_token(home, [])
+    assert made is not None
+    assert made.token_hash == token_hash("cda_x")
+    if fault == "not a text":
+        home.token_file.write_bytes(b"\xff")
+    else:
+        home.token_file.chmod(0o644)
+    with caplog.at_level(logging.WARNING):
+        assert home_token(home, []) is None
+    assert "agent.token adds no token" in caplog.text
+    assert "cda_x" not in caplog.text
+
+
+def test_a_home_without_a_token_file_adds_no_token(tmp_path: Path) -> None:
+    assert home_token(Home(tmp_path), []) is None
 
 
 def test_a_coin_that_the_venue_does_not_list_is_refused_by_name() -> None:

@@ -1,22 +1,27 @@
 """The supervisor over toy processes: what it starts, adopts, restarts, freezes and leaves alone."""
 
+import json
+import logging
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from portfolio.core.errors import RefusedError
+from portfolio.core.errors import JournalCorruptError, RefusedError, SettingsError
+from server.child import Child
 from server.heartbeat import Heartbeat, heartbeat_age_ns
 from server.home import TEMPLATE, Home, prepare
 from server.process import identify, read_pid, write_pid
 from server.settings import Settings, load
-from server.supervisor import EX_CONFIG, Child, ChildFailedError, Patience, Supervisor, commands
+from server.supervisor import EX_CONFIG, ChildFailedError, Patience, Supervisor, commands, stop_all
 
 WITHIN = 30.0
 #: Says that it is ready, then lives until it is told to end.
@@ -150,10 +155,134 @@ def test_a_child_that_refuses_to_start_ends_everything_with_its_reason(settings:
         make(settings, {"desk": python("raise SystemExit(3)")}).run(lambda _: None)
 
 
+#: Refuses while a file with its error exists, else is ready and lives. Every start is counted in a file.
+MOODY = """
+import signal, sys
+from pathlib import Path
+error, starts = Path(sys.argv[1]), Path(sys.argv[2])
+with starts.open("a") as file:
+    file.write("x")
+if error.exists():
+    print(error.read_text(), flush=True)
+    raise SystemExit(78)
+print('{"ready": 1}', flush=True)
+signal.pause()
+"""
+
+
+class Moody:
+    """A role that can be told to refuse."""
+
+    def __init__(self, home: Home, role: str) -> None:
+        self._error, self._starts = home.root / f"{role}.error", home.root / f"{role}.starts"
+        self.command = python(MOODY, str(self._error), str(self._starts))
+
+    def refuse(self, code: str) -> None:
+        line = json.dumps({"error": {"code": code, "message": "It is broken.", "next_step": "Mend it."}})
+        self._error.write_text(line)
+
+    def agree(self) -> None:
+        self._error.unlink()
+
+    @property
+    def starts(self) -> int:
+        return len(self._starts.read_text())
+
+
+def test_a_front_that_refuses_after_a_crash_is_tried_again_and_the_desk_goes_on(settings: Settings) -> None:
+    home = Home(settings.home)
+    front = Moody(home, "front")
+    supervisor = make(settings, {"desk": python(BEATING, str(home.heartbeat_file)), "front": front.command})
+    with supervising(supervisor):
+        desk, child = supervisor.children["desk"].pid, supervisor.children["front"]
+        front.refuse(SettingsError.code)
+        child.send(signal.SIGKILL)
+        until(lambda: front.starts >= 4)
+        assert supervisor.children["desk"].pid == desk
+        front.agree()
+        until(lambda: child.pid is not None and child.said() == {"ready": 1})
+        assert supervisor.children["desk"].pid == desk
+        assert not supervisor.children["desk"].restarts
+
+
+def test_while_another_process_is_slow_to_come_back_the_guard_is_watched(settings: Settings) -> None:
+    home = Home(settings.home)
+    front = Moody(home, "front")
+    waiting = replace(QUICK, pauses=(0.0, 1e6))
+    roles = {"desk": python(BEATING, str(home.heartbeat_file)), "front": front.command}
+    supervisor = make(settings, roles, waiting)
+    with supervising(supervisor):
+        desk, child = supervisor.children["desk"], supervisor.children["front"]
+        front.refuse(SettingsError.code)
+        child.send(signal.SIGKILL)
+        until(lambda: len(child.restarts) == 2)  # the next try is far away
+        first = desk.pid
+        desk.send(signal.SIGSTOP)
+        until(lambda: desk.pid not in (None, first))
+
+
+def test_a_desk_that_refuses_after_a_crash_is_started_until_it_agrees(settings: Settings) -> None:
+    desk = Moody(Home(settings.home), "desk")
+    supervisor = make(settings, {"desk": desk.command, "front": python(SLEEPER)})
+    with supervising(supervisor):
+        front, child = supervisor.children["front"].pid, supervisor.children["desk"]
+        desk.refuse(SettingsError.code)
+        child.send(signal.SIGKILL)
+        until(lambda: desk.starts >= 4)
+        desk.agree()
+        until(lambda: child.pid is not None and child.said() == {"ready": 1})
+        assert supervisor.children["front"].pid == front
+
+
+def test_a_desk_without_a_journal_to_trust_stays_down_loudly_and_the_others_go_on(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Moody(Home(settings.home), "desk")
+    impatient = Patience(pauses=(0.0,), reminder=0.05)
+    supervisor = make(settings, {"desk": desk.command, "front": python(SLEEPER)}, impatient)
+    with supervising(supervisor):
+        front = supervisor.children["front"]
+        first = front.pid
+        desk.refuse(JournalCorruptError.code)
+        supervisor.children["desk"].send(signal.SIGKILL)
+
+        def said() -> list[str]:
+            return [row.message for row in caplog.records if row.levelno == logging.CRITICAL]
+
+        until(lambda: len(said()) >= 3)
+        assert "It is broken. Mend it." in said()[0]
+        assert desk.starts == 2
+        front.send(signal.SIGKILL)
+        until(lambda: front.pid not in (None, first))
+
+
+def test_a_front_that_refuses_does_not_end_a_desk_that_ran_before(settings: Settings) -> None:
+    front = Moody(Home(settings.home), "front")
+    front.refuse(SettingsError.code)
+    adopted = make(settings, {"desk": python(SLEEPER)}).children["desk"]
+    adopted.start(python(SLEEPER), os.environ)
+    until(adopted.said)
+    supervisor = make(settings, {"desk": python(SLEEPER), "front": front.command})
+    said: list[dict[str, int | None]] = []
+    thread = threading.Thread(target=supervisor.run, args=(said.append,), daemon=True)
+    thread.start()
+    try:
+        until(lambda: len(supervisor.children["front"].restarts) >= 3)
+        assert supervisor.children["desk"].pid == adopted.pid
+        assert said == []  # not everything runs
+        front.agree()
+        until(lambda: said)
+        assert said[0]["desk"] == adopted.pid
+    finally:
+        supervisor.stopping.set()
+        thread.join(WITHIN)
+    assert adopted.pid is None
+
+
 def test_a_child_outlives_its_supervisor_and_the_next_one_adopts_it(settings: Settings) -> None:
     first = make(settings, {"desk": python(SLEEPER)})
     child = first.children["desk"]
-    child.start()
+    child.start(python(SLEEPER), os.environ)
     until(child.said)
     second = make(settings, {"desk": python(SLEEPER)})
     with supervising(second):
@@ -173,13 +302,39 @@ def test_a_number_that_another_process_has_now_is_never_signalled(settings: Sett
     path = home.pid_file("desk")
     write_pid(path, os.getpid())
     assert read_pid(path) == os.getpid()
-    path.write_text(f"{os.getpid()} 12345\n")  # the same number, started at another time
+    pid, started, folder = path.read_text().split()
+    path.write_text(f"{pid} {int(started) - 1} {folder}\n")  # the same number, started at another time
     assert read_pid(path) is None
     for rubbish in ("", "x y", "999999999 1"):
         path.write_text(rubbish)
         assert read_pid(path) is None
-    child = Child("desk", home, lambda: python(SLEEPER), dict(os.environ), stop_seconds_max=1.0)
-    child.stop()  # signals nobody
+    Child("desk", home, stop_seconds_max=1.0).stop()  # signals nobody
+
+
+def test_a_copied_home_neither_adopts_nor_stops_what_runs_in_the_first(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home, copied = Home(settings.home), Home(tmp_path_factory.mktemp("other") / "copied")
+    supervisor = make(settings, {"desk": python(BEATING, str(home.heartbeat_file))})
+    with supervising(supervisor):
+        desk = supervisor.children["desk"].pid
+        shutil.copytree(home.root, copied.root, symlinks=True)
+        assert read_pid(copied.pid_file("desk")) is None
+        there = settings.model_copy(update={"home": copied.root})
+        with supervising(make(there, {"desk": python(BEATING, str(copied.heartbeat_file))})):
+            assert read_pid(copied.pid_file("desk")) not in (None, desk)
+        shutil.copy(home.pid_file("desk"), copied.pid_file("desk"))
+        shutil.copy(home.pid_file("serve"), copied.pid_file("serve"))
+        assert stop_all(copied) == []
+        assert supervisor.children["desk"].pid == desk
+        assert not supervisor.children["desk"].restarts
+
+
+def test_a_home_that_was_moved_still_knows_its_processes(settings: Settings, tmp_path: Path) -> None:
+    first, moved = tmp_path / "run", tmp_path / "moved"
+    write_pid(first / "desk.pid", os.getpid())
+    first.rename(moved)
+    assert read_pid(moved / "desk.pid") == os.getpid()
 
 
 def test_secrets_reach_the_desk_only(settings: Settings) -> None:
