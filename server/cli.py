@@ -1,7 +1,7 @@
 """The command line: `carrydesk COMMAND`.
 
-Every command takes `--json`, which puts one JSON object on the last line of stdout; everything else goes to
-stderr. A command imports what it needs when it runs, so that `carrydesk version` stays fast.
+Every command but `stdio` takes `--json`, which puts one JSON object on the last line of stdout; everything
+else goes to stderr. A command imports what it needs when it runs, so that `carrydesk version` stays fast.
 """
 
 import json
@@ -80,7 +80,7 @@ def version(as_json: AsJson = False) -> None:
 
 @app.command()
 def init(
-    mode: Annotated[str, typer.Option(help="paper, testnet or live.")] = "paper",
+    mode: Annotated[str | None, typer.Option(help="paper (of a new home), testnet or live.")] = None,
     passphrase_file: PassphraseFile = None,
     as_json: AsJson = False,
 ) -> None:

@@ -12,18 +12,24 @@ from server.passphrase import new_passphrase
 from server.settings import load
 
 
-def init(console: Console, root: Path, mode: str, passphrase_file: Path | None) -> dict[str, Any]:
+def init(console: Console, root: Path, mode: str | None, passphrase_file: Path | None) -> dict[str, Any]:
     """Make what is missing; leave what is there.
 
+    Args:
+        console: Where it says what it did.
+        root: The home.
+        mode: Of a new home; None is paper. An existing one keeps the mode that its settings say.
+        passphrase_file: For tests and demos, in paper mode only.
+
     Raises:
-        SettingsError: the home or a file in it cannot be used.
+        SettingsError: the home or a file in it cannot be used, or is of another mode than the one asked for.
         InputError: the passphrase is too short or was not repeated equally.
     """
     home = Home(root)
     prepare(home)
     created = []
     if not home.settings_file.exists():
-        write_private(home.settings_file, TEMPLATE.format(mode=mode))
+        write_private(home.settings_file, TEMPLATE.format(mode=mode or "paper"))
         created.append(home.settings_file.name)
     try:
         settings = load(root)
@@ -31,6 +37,12 @@ def init(console: Console, root: Path, mode: str, passphrase_file: Path | None) 
         if created:
             home.settings_file.unlink()  # a template that cannot be used (live) is not left behind
         raise
+    if mode not in (None, settings.mode):
+        raise SettingsError(
+            f"The home {root} is set up for {settings.mode}; nothing was changed.",
+            field="mode",
+            next_step=f"Choose another CARRYDESK_HOME for {mode}, or change mode in {home.settings_file}.",
+        )
     prepare(home, separated=settings.install == "separated")
     if not home.operator_file.exists():
         passphrase = new_passphrase(settings.mode, passphrase_file)
