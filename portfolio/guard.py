@@ -199,6 +199,7 @@ class Guard:
             ladder_out=self._carrier.ladder_out(),
             recovered=self._recovered(),
             transfers=counted,
+            uncounted=self._memory.uncounted(),
         )
         decision = decide(inp, None if valued is None else valued[1])
         if decision.state.gap_over > inp.state.gap_over:

@@ -11,10 +11,10 @@ from decimal import Decimal
 
 from portfolio.core.account import MarginFigures
 from portfolio.core.decimals import ZERO
-from portfolio.core.entries import CashBooked, Resumed
+from portfolio.core.entries import UNKNOWN_CASH, CashBooked, Resumed
 from portfolio.core.errors import MissingDataError
 from portfolio.core.guard.state import GuardState
-from portfolio.core.guard.values import GuardInput, Holding, PairFacts, PriceCheck, Transfer
+from portfolio.core.guard.values import GuardInput, Holding, PairFacts, PriceCheck, Transfer, Uncounted
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.intents import IntentStatus
 from portfolio.core.limits import RiskLimits
@@ -42,11 +42,14 @@ class JournalFacts:
     unsettled: tuple[OrderRow, ...]
     #: One-leg targets of the intents at work.
     wanted: Mapping[PairId, Decimal]
-    #: The operator resumed, or transfers were booked, since the read before.
+    #: The operator resumed, or transfers were booked, since the read before. Cash of a type that nobody here
+    #: knows is among them: it may be one.
     resumed: bool
     transfers: tuple[CashBooked, ...]
     #: When the reading began, wire clock.
     read_wire_ns: int
+    #: When the last reading of the venue's ledger began that is in it whole, wire clock; None before one.
+    ledger_read_wire_ns: int | None = None
     #: Signed coins per leg as the view showed them before the journal was read.
     seen: Mapping[InstrumentId, Decimal] = field(default_factory=dict)
 
@@ -90,7 +93,7 @@ def read_journal(
         unsettled=journal.orders(unsettled_only=True),
         wanted=wanted,
         resumed=resumed,
-        transfers=tuple(entry for entry in booked if entry.kind == "transfer"),
+        transfers=tuple(entry for entry in booked if entry.kind in ("transfer", UNKNOWN_CASH)),
         read_wire_ns=now_wire_ns,
     )
 
@@ -131,6 +134,7 @@ class FactsGatherer:
         ladder_out: bool,
         recovered: bool,
         transfers: tuple[Transfer, ...],
+        uncounted: tuple[Uncounted, ...] = (),
     ) -> GuardInput:
         """The input of this tick."""
         now = self._clocks.wire_ns()
@@ -158,6 +162,8 @@ class FactsGatherer:
             holdings=() if explained is None else tuple(self._holdings(explained)),
             price_checks=() if snapshot is None else tuple(self._price_checks(now)),
             transfers=transfers,
+            ledger_read_wire_ns=None if facts is None else facts.ledger_read_wire_ns,
+            uncounted=uncounted,
             halted=facts is not None and facts.halted,
             busy=busy,
             ladder_out=ladder_out,

@@ -12,11 +12,18 @@ from decimal import Decimal
 
 import anyio
 
-from portfolio.core.entries import CashBooked, EntriesFrozen, EntriesThawed, Entry, GuardStateSaved
+from portfolio.core.entries import (
+    UNKNOWN_CASH,
+    CashBooked,
+    EntriesFrozen,
+    EntriesThawed,
+    Entry,
+    GuardStateSaved,
+)
 from portfolio.core.errors import JOURNAL_FATAL, JournalError, MissingDataError
 from portfolio.core.guard.arbiter import acknowledged
 from portfolio.core.guard.state import GuardState, from_text, needs_saving, to_text
-from portfolio.core.guard.values import FreezeWanted, Rule, Transfer
+from portfolio.core.guard.values import FreezeWanted, Rule, Transfer, Uncounted
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import InstrumentId
 from portfolio.guard_facts import JournalFacts, read_journal
@@ -68,7 +75,9 @@ class GuardMemory:
         """
         text = await self._runner.run(self._journal.guard_state)
         if text is not None:
-            self.state = self._saved = from_text(text)
+            self._saved = from_text(text)
+            # Equity may have been above the line in between: a drawdown is timed by one run alone.
+            self.state = replace(self._saved, drawdown_since=None)
         await self._take_in(seen, first=True)
         facts = self.facts
         if facts is not None and Rule.DRAWDOWN in self.state.frozen:
@@ -118,9 +127,10 @@ class GuardMemory:
         after = None if first or self.facts is None else self.facts.seq
         counted = self.state.transfers_seq
         before = dict(seen())
+        ledger = self._view.ledger_read_wire_ns
         now = self._clocks.wire_ns()
         facts = await self._runner.run(lambda: read_journal(self._journal, after, counted, now))
-        self.facts = replace(facts, seen=before)
+        self.facts = replace(facts, seen=before, ledger_read_wire_ns=ledger)
         self._uncounted += facts.transfers
         if facts.resumed:
             self.state = acknowledged(self.state)
@@ -128,21 +138,33 @@ class GuardMemory:
         self._taken = anyio.Event()
 
     def transfers(self) -> tuple[Transfer, ...]:
-        """Transfers that the state has not counted, in USD of now; none while one cannot be priced."""
-        found = []
-        for row in self._uncounted:
-            try:
-                usd = row.amount * self._view.coin_price(row.coin).usd
-            except MissingDataError:
-                return ()
-            found.append(Transfer(usd, row.event_market_ns))
-        return tuple(found)
+        """Transfers that the state has not counted, in USD of now, as far as they can be priced."""
+        found = ((row, self._usd(row)) for row in self._uncounted)
+        return tuple(Transfer(usd, row.event_market_ns) for row, usd in found if usd is not None)
+
+    def uncounted(self) -> tuple[Uncounted, ...]:
+        """Rows that may be transfers and whose worth is not known. A restart forgets those counted past."""
+        return tuple(
+            Uncounted(f"{row.amount:f} {row.coin} ({row.kind} {row.reference})", row.event_market_ns)
+            for row in self._uncounted
+            if self._usd(row) is None
+        )
+
+    def _usd(self, row: CashBooked) -> Decimal | None:
+        if row.kind == UNKNOWN_CASH:
+            return None
+        try:
+            return row.amount * self._view.coin_price(row.coin).usd
+        except MissingDataError:
+            return None
 
     def decided(self, state: GuardState, counted: tuple[Transfer, ...]) -> None:
-        """Take over the state after a tick that counted these transfers."""
+        """Take over the state after a tick that counted these transfers, in the instant of `transfers`."""
         if counted and self.facts is not None:
-            self._uncounted = ()
+            self._uncounted = tuple(row for row in self._uncounted if self._usd(row) is None)
             state = replace(state, transfers_seq=self.facts.seq)
+        # What the peak has in it explains no fall from it.
+        self._uncounted = tuple(row for row in self._uncounted if row.event_market_ns > state.peak_market_ns)
         self.state = state
         if needs_saving(self._saved, state, self._clocks.wire_ns()):
             self._write.set()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from portfolio.core.entries import CashBooked, Entry, TablesChanged
+from portfolio.core.entries import UNKNOWN_CASH, CashBooked, Entry, Noted, TablesChanged
 from portfolio.core.errors import VenueError
 from portfolio.core.events import Reset
 from portfolio.core.limits import HOUR_NS, MINUTE_NS, SECOND_NS
@@ -102,6 +102,7 @@ class Pollers:
             VenueError: the venue could not be asked.
             NotCommitted: the journal cannot take them.
         """
+        began_wire_ns = self._clocks.wire_ns()
         since = self._cash_since_ns
         if since is None:
             since = await self._load_cash()
@@ -109,9 +110,12 @@ class Pollers:
         fresh = {(row.kind, row.reference): row for row in rows}
         for key in fresh.keys() & self._cash:
             del fresh[key]
-        await self._writer.append(list(fresh.values()))
+        unknown = [row for row in fresh.values() if row.kind == UNKNOWN_CASH]
+        notes = [Noted("ledger", _named(row)) for row in unknown]
+        await self._writer.append([*fresh.values(), *notes])
         self._cash |= fresh.keys()
         self._cash_since_ns = max([since, *(row.event_market_ns for row in rows)])
+        self._view.ledger_read_wire_ns = began_wire_ns
         return len(fresh)
 
     async def _load_cash(self) -> int:
@@ -168,3 +172,7 @@ class Pollers:
                 await self._writer.append([entry])
             except NotCommitted:
                 self._writer.owe([entry])
+
+
+def _named(row: CashBooked) -> str:
+    return f"{row.amount:f} {row.coin} moved, of a type that is not known here: {row.reference}"

@@ -72,6 +72,8 @@ class AccountView:
         self.tables: RiskTables | None = None
         #: The last change of the tables; None while there was none.
         self.tables_changed: TableChange | None = None
+        #: When the last reading of the venue's cash ledger began that the journal has whole, wire clock.
+        self.ledger_read_wire_ns: int | None = None
         #: Counts applied events; compare two reads to learn whether anything happened between them.
         self.version = 0
         #: The venue reached the end of its history: no newer price will come.

@@ -5,7 +5,7 @@ from exchanges.errors import unreadable
 from exchanges.fields import Row, decimal, decimal_or_none, integer, mapping, rows, text, texts
 from portfolio.core.account import Balance, MarginFigures, Position
 from portfolio.core.decimals import ZERO
-from portfolio.core.entries import CashBooked
+from portfolio.core.entries import UNKNOWN_CASH, CashBooked
 from portfolio.core.errors import Effect, VenueError
 from portfolio.core.names import Coin, InstrumentId
 from portfolio.ports import Credentials
@@ -92,19 +92,17 @@ def position(row: Row, entry_field: str) -> tuple[InstrumentId, Position | None]
 def cash(row: Row) -> CashBooked | None:
     """One row of the transaction log; None when executions or debts tell it. Positive: received.
 
-    Raises:
-        VenueError: a type that is not known here.
+    A type that is not known here is booked as such: one row that nobody understands must not keep all others
+    from being read.
     """
     kind = text(row, "type")
     if kind in _NOT_CASH:
         return None
-    if kind not in _CASH_KINDS:
-        raise unreadable("transaction-log", "type", kind)
     symbol = text(row, "symbol")
     # change = cashFlow + funding - fee, so it has our sign for every kind.
     return CashBooked(
-        kind=_CASH_KINDS[kind],
-        reference=_reference(row),
+        kind=_CASH_KINDS.get(kind, UNKNOWN_CASH),
+        reference=_reference(row) if kind in _CASH_KINDS else f"{kind}:{_reference(row)}",
         instrument_id=to_id("linear", symbol) if kind == "SETTLEMENT" and symbol else None,
         coin=Coin(text(row, "currency")),
         amount=decimal(row, "change"),

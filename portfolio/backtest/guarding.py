@@ -191,6 +191,7 @@ class BacktestGuard:
             stale=(),
             pairs=pairs,
             venue_market_ns=time_ns,
+            ledger_read_wire_ns=time_ns,
         )
 
     def _reason(self, rule: Rule, figures: MarginFigures) -> str:

@@ -120,9 +120,16 @@ class RepaymentMoved:
     detail: str
 
 
+#: Kind of cash whose type at the venue is not known here; its reference begins with the venue's word for it.
+UNKNOWN_CASH = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class CashBooked:
-    """A row of the venue's cash ledger; positive: received. Unique by (kind, reference)."""
+    """A row of the venue's cash ledger; positive: received. Unique by (kind, reference).
+
+    Kinds are funding, interest, transfer, other and unknown.
+    """
 
     kind: str
     reference: str

@@ -65,7 +65,7 @@ def decide(inp: GuardInput, simulate: Simulate | None) -> GuardDecision:
     return GuardDecision(
         state=after,
         word=_word(inp, source, wanted, actions),
-        cancel_entries=bool(inp.halted or inp.stale or wanted or actions),
+        cancel_entries=bool(inp.halted or inp.stale or wanted or actions or state.drawdown_since is not None),
         freeze=tuple(row for row in wanted if row.source not in inp.state.frozen),
         thaw=tuple(name for name in inp.state.frozen if name not in after.frozen),
         actions=actions,
@@ -165,6 +165,8 @@ def _word(
 def acknowledged(state: GuardState, pairs: Iterable[PairId] | None = None) -> GuardState:
     """The operator saw it: the pairs (None: all) may be entered again, and a drawdown's peak starts anew.
 
+    So does the peak of a fall that the venue's ledger has not explained yet.
+
     Cool-downs of coins run on: they are about the market, not about consent.
     """
     cleared = set(state.reductions) if pairs is None else set(pairs)
@@ -173,7 +175,7 @@ def acknowledged(state: GuardState, pairs: Iterable[PairId] | None = None) -> Gu
         reductions={key: count for key, count in state.reductions.items() if key not in cleared},
         reduced_at={key: at for key, at in state.reduced_at.items() if key not in cleared},
     )
-    if Rule.DRAWDOWN not in state.frozen or pairs is not None:
+    if pairs is not None or state.frozen.keys().isdisjoint((Rule.DRAWDOWN, Rule.LEDGER)):
         return state
     frozen = {source: reason for source, reason in state.frozen.items() if source != Rule.DRAWDOWN}
     return replace(state, frozen=frozen, peak_equity=None, drawdown_since=None)

@@ -29,6 +29,8 @@ class Rule(StrEnum):
     USAGE = "usage_reduction"
     FORCED = "forced_reduction"
     DRAWDOWN = "drawdown"
+    #: Equity is below the drawdown line, and the venue's ledger has not yet said whether it was withdrawn.
+    LEDGER = "ledger"
     ORPHAN = "orphan"
     STALE = "staleness"
     GAP = "margin_gap"
@@ -132,6 +134,14 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncounted:
+    """A row of the venue's ledger of unknown worth: its coin has no price, or its type is not known here."""
+
+    name: str
+    event_market_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class GuardInput:
     """Everything the rules may read at one tick."""
 
@@ -157,6 +167,10 @@ class GuardInput:
     venue_market_ns: int = 0
     #: Transfers that the state has not counted yet.
     transfers: tuple[Transfer, ...] = ()
+    #: When the reading of the venue's ledger began from which on `transfers` and `uncounted` know every row,
+    #: wire clock; None before the first.
+    ledger_read_wire_ns: int | None = None
+    uncounted: tuple[Uncounted, ...] = ()
     halted: bool = False
     #: Pairs whose last orders are on their way, or whose result the account read does not show yet.
     busy: frozenset[PairId] = frozenset()

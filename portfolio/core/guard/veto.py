@@ -43,6 +43,8 @@ def standing_veto(facts: EntryFacts, limits: RiskLimits) -> str | None:
         return f"entries are frozen ({source}: {reason})"
     if facts.stale:
         return f"inputs are missing or too old: {', '.join(facts.stale)}"
+    if facts.state.drawdown_since is not None:
+        return "equity is below its drawdown line"
     gap = facts.state.gap
     if gap is not None and gap > limits.guard.gap_distrust:
         return f"our margin figures and the venue's differ by {gap * 100:.2f} %"

@@ -277,9 +277,13 @@ def test_the_ledger_keeps_cash_with_our_sign_and_leaves_trades_to_executions() -
     assert entries[1:] == [None] * len(entries[1:])
 
 
-def test_a_ledger_row_of_an_unknown_type_is_an_error() -> None:
-    with pytest.raises(VenueError, match="type"):
-        parse_account.cash(dict(rows(result("GetTransactionHistory"), "list")[0]) | {"type": "MAGIC"})
+def test_a_ledger_row_of_an_unknown_type_is_booked_as_such_and_named_by_the_venues_word() -> None:
+    row = dict(rows(result("GetTransactionHistory"), "list")[0])
+    known, entry = parse_account.cash(row), parse_account.cash(row | {"type": "MAGIC"})
+    assert known is not None
+    assert entry is not None
+    assert (entry.kind, entry.reference) == ("unknown", f"MAGIC:{known.reference}")
+    assert (entry.coin, entry.amount, entry.instrument_id) == ("USDT", Decimal("-0.003676"), None)
 
 
 def account(**changes: object) -> Row:

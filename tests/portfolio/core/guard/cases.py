@@ -134,4 +134,5 @@ def tick(
     }
     values.update(changes)
     values.setdefault("journal_read_wire_ns", values["now_wire_ns"])
+    values.setdefault("ledger_read_wire_ns", values["now_wire_ns"])
     return GuardInput(**values)  # type: ignore[arg-type]  # tests name fields by keyword, mypy sees object

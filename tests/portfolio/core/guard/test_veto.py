@@ -34,6 +34,7 @@ def test_nothing_stands_against_an_entry_on_a_fresh_calm_recovered_desk() -> Non
         ({"halted": True}, "halted"),
         ({"freezes": {"orphan": "SOL 2"}}, "orphan: SOL 2"),
         ({"stale": ("prices",)}, "too old: prices"),
+        ({"state": GuardState(drawdown_since=NOW)}, "below its drawdown line"),
         ({"state": GuardState(gap=D("0.051"))}, "differ by 5.10 %"),
         ({"state": GuardState(held={SOL: "naked_leg"})}, "holds SOL@bybit"),
         ({"unknown": frozenset({SOL})}, "outcome of an order of SOL@bybit is unknown"),
