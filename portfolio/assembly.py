@@ -25,6 +25,7 @@ from portfolio.desk import Desk
 from portfolio.engine import ArbitrageEngine
 from portfolio.gatekeeper import Gatekeeper
 from portfolio.guard import Guard
+from portfolio.journal_retry import JournalRetry
 from portfolio.leftovers import Leftovers
 from portfolio.legs import Kit
 from portfolio.operations import MoveMode
@@ -134,6 +135,7 @@ class Assembly:
         self.sweeper = DebtSweeper(
             view=self.view, repayer=repayer, recovered=lambda: self.bookkeeper.recovered
         )
+        retry = JournalRetry()
         kit = Kit(
             view=self.view,
             worker=self.worker,
@@ -144,6 +146,7 @@ class Assembly:
             guard=self.guard,
             limits=given.limits,
             repayer=repayer,
+            retry=retry,
         )
         pairs = tuple(given.pairs.values())
         waiting = WaitingRoom(
@@ -166,6 +169,7 @@ class Assembly:
             engines={pair.pair_id: ArbitrageEngine(kit, pair) for pair in pairs},
             waiting=waiting,
             leftovers=Leftovers(journal=given.journal, runner=given.runner, worker=self.worker),
+            retry=retry,
             recovered=lambda: self.bookkeeper.recovered,
             mode=given.move_mode,
         )

@@ -3,10 +3,10 @@
 It wakes on approval (`nudge`), on every interval, and at the start; each time it asks the journal which
 intent executes and lets the engines work from live legs, so the same tick that starts an intent also
 resumes it after a crash. Exits run first and free the margin that entries use; entries follow at the pace
-of what is freed.
+of what is freed. While the journal cannot be used it waits: the guard beside it must not end with it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 from anyio.abc import TaskStatus
@@ -20,6 +20,7 @@ from portfolio.core.names import PairId
 from portfolio.core.planning import PairMove, plan_moves
 from portfolio.core.proportional import Funding
 from portfolio.engine import ArbitrageEngine
+from portfolio.journal_retry import JournalRetry
 from portfolio.leftovers import RUNNING, Leftovers
 from portfolio.operations import MoveEnd, MoveMode, MoveResult, Operation
 from portfolio.ports import Clocks, IntentRow, Journal, Runner
@@ -47,6 +48,7 @@ class PortfolioController:
         engines: Mapping[PairId, ArbitrageEngine],
         waiting: WaitingRoom,
         leftovers: Leftovers,
+        retry: JournalRetry,
         recovered: Callable[[], bool],
         mode: MoveMode = MoveMode.NORMAL,
         interval_ns: int = RECONCILE_NS,
@@ -60,6 +62,7 @@ class PortfolioController:
         self._engines = engines
         self._waiting = waiting
         self._leftovers = leftovers
+        self._retry = retry
         #: Whether the bookkeeper knows every outcome of the time before.
         self._recovered = recovered
         self._mode = mode
@@ -74,26 +77,34 @@ class PortfolioController:
         """Serve until cancelled.
 
         Raises:
-            JournalError: the journal is fenced, foreign or cannot be read.
+            JournalError: the journal may not be used by us at all.
         """
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._weed)
+            # Two tasks: a cancel needs no commit, so it does not wait for one.
+            tasks.start_soon(self._repeat, self._waiting.weed)
+            tasks.start_soon(self._repeat, self._withdraw_leftovers)
             task_status.started()
             while True:
                 self._wake = wake = anyio.Event()
-                wait_ns = await self.tick()
+                wait_ns = await self._retry.until_done(self.tick)
                 with anyio.move_on_after(wait_ns / SECOND_NS):
                     await wake.wait()
 
-    async def _weed(self) -> None:
+    async def _repeat(self, look: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self._waiting.weed()
-            if self._recovered():
-                await self._leftovers.withdraw()
+            await self._retry.until_done(look)
             await anyio.sleep(_WEED_SECONDS)
 
+    async def _withdraw_leftovers(self) -> None:
+        if self._recovered():
+            await self._leftovers.withdraw()
+
     async def tick(self) -> int:
-        """Execute what is to be executed; how long until the next look, wire ns."""
+        """Execute what is to be executed; how long until the next look, wire ns.
+
+        Raises:
+            JournalError: the journal cannot be used; nothing was moved, so it may be called again.
+        """
         soon = int(_RETRY_SECONDS * SECOND_NS)
         if not self._recovered():
             return soon
@@ -128,7 +139,8 @@ class PortfolioController:
             return
         moves = plan_moves(intent.targets, self._view.pairs)
         results = await self._run_moves(intent, moves, await self._fundings(row, moves))
-        await self._finish(intent, results)
+        # Here and not by another tick, which would begin anew the moves that have ended.
+        await self._retry.until_done(lambda: self._finish(intent, results))
 
     async def _fundings(self, row: IntentRow, moves: Sequence[PairMove]) -> Mapping[PairId, Funding]:
         """What pays for each entry; not asked once no entry may go any more, so that what was begun can end.

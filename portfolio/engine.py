@@ -28,7 +28,7 @@ class ArbitrageEngine:
 
         Raises:
             InputError: the operation is for another pair.
-            JournalError: the journal cannot be read.
+            JournalError: the journal may not be used by us at all.
         """
         if operation.pair_id != self.pair.pair_id:
             raise InputError(f"{operation.pair_id} is not {self.pair.pair_id}.", field="pair_id")

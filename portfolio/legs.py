@@ -24,11 +24,13 @@ from portfolio.core.orders import (
 )
 from portfolio.core.pricing import depth_within, taker_price
 from portfolio.gatekeeper import Gatekeeper
+from portfolio.journal_retry import JournalRetry
 from portfolio.operations import GuardGate, Sender
 from portfolio.ports import Clocks, Journal, OrderRow, Runner
 from portfolio.progress import OPEN_STATES
 from portfolio.repayment import Repayer
 from portfolio.view import AccountView
+from portfolio.writer import NotCommitted
 
 #: An accepted order that takes at once is closed within this, or looked at again.
 SETTLE_NS = 10 * SECOND_NS
@@ -54,6 +56,7 @@ class Kit:
     guard: GuardGate
     limits: RiskLimits
     repayer: Repayer
+    retry: JournalRetry
 
 
 @dataclass(slots=True)
@@ -127,6 +130,8 @@ class LegSender:
         self._kit = kit
         self._operation_id = operation_id
         self._pair_id = pair_id
+        #: What was last sent to rest or seen resting.
+        self._resting: OrderRequest | None = None
 
     def price(self, instrument: Instrument, side: Side, bound: Decimal | None, failed: int = 0) -> Decimal:
         """Worst price to take. The cap widens with every attempt that found nothing; the bound never does.
@@ -162,7 +167,7 @@ class LegSender:
 
     async def rest(self, draft: Draft, failures: Failures) -> None:
         """Send an order that rests; it is attended afterwards."""
-        request = self._request(draft)
+        self._resting = request = self._request(draft)
         if not await self._submit(request, failures):
             return
         row = await self._kit.worker.settled(request.client_order_id, timeout_ns=REST_NS)
@@ -174,6 +179,8 @@ class LegSender:
 
     async def watch(self, row: OrderRow, timeout_ns: int) -> OrderRow:
         """The order's row once it is settled, or as it is after the limit."""
+        if row.request.time_in_force is TimeInForce.POST_ONLY:
+            self._resting = row.request
         return await self._kit.worker.settled(row.request.client_order_id, timeout_ns=timeout_ns)
 
     async def withdraw(self, row: OrderRow, timeout_ns: int = SETTLE_NS) -> OrderRow:
@@ -185,12 +192,26 @@ class LegSender:
         """Cancel an order; what it filled is learned from its row."""
         await self._kit.worker.cancel([CancelRequest(row.request.client_order_id, row.request.instrument_id)])
 
+    async def withdraw_unseen(self) -> None:
+        """Cancel what may rest, for a journal that cannot be read: what fills now cannot be hedged."""
+        order = self._resting
+        if order is not None:
+            request = CancelRequest(order.client_order_id, order.instrument_id)
+            (outcome,) = await self._kit.worker.cancel([request])
+            if isinstance(outcome, Accepted | Rejected):
+                self._resting = None
+
     async def settle(self, row: OrderRow, failures: Failures) -> bool:
-        """Wait for an order that takes at once, cancel it when it stays open; False when hopeless."""
+        """Wait for an order that takes at once, cancel it when it stays open; False when hopeless.
+
+        Raises:
+            NotCommitted: it may be over, but the journal cannot be told.
+        """
         settled = await self.watch(row, SETTLE_NS)
         if settled.state not in OPEN_STATES:
             failures.judge(settled)
             return True
+        self._blame_the_journal()
         failures.unsent += 1
         failures.detail = f"{row.request.client_order_id} neither fills nor closes"
         await self.cancel(row)
@@ -217,7 +238,11 @@ class LegSender:
         )
 
     async def _submit(self, request: OrderRequest, failures: Failures) -> bool:
-        """Send one order; False when it certainly had no effect."""
+        """Send one order; False when it certainly had no effect.
+
+        Raises:
+            NotCommitted: so it was, because the journal could not record it first.
+        """
         priority = Priority.ENTRY if request.order_class is OrderClass.ENTRY else Priority.DERISK
         (result,) = await self._kit.worker.submit([request], priority)
         match result.outcome:
@@ -228,10 +253,20 @@ class LegSender:
                 failures.detail = f"{rejected.venue_code} {rejected.message}".strip()
                 await self.pause(REJECTED_SECONDS)
             case not_sent:
+                self._blame_the_journal()
                 failures.unsent += 1
                 failures.detail = not_sent.reason
                 await self.pause()
         return False
+
+    def _blame_the_journal(self) -> None:
+        """What a journal that cannot commit holds up says nothing against the order: no failure of its own.
+
+        Raises:
+            NotCommitted: it cannot.
+        """
+        if self._kit.worker.journal_failure is not None:
+            raise NotCommitted(self._kit.worker.journal_failure)
 
 
 def fee_rate(view: AccountView, instrument: Instrument) -> Decimal:

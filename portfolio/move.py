@@ -2,7 +2,7 @@
 
 A loop that reads (journal rows, live view), decides one thing, does it, and reads again. Nothing that sizes
 an order is kept between two turns: sizes come from the journal, so a crash between any two steps repeats
-nothing. In the order of urgency a turn is:
+nothing, and a turn that the journal fails is begun again. In the order of urgency a turn is:
 
 1. the guard took the pair, now or in an earlier life: stop; 2. an outcome is unknown: wait for the
 bookkeeper; 3. a hedge is in flight: wait for it; 4. taking back has begun: finish it; 5. lead is filled and
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from portfolio.core.decimals import ONE, ZERO
-from portfolio.core.errors import MissingDataError
+from portfolio.core.errors import JOURNAL_FATAL, JournalError, MissingDataError
 from portfolio.core.increments import Increments, naked_tolerance
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.intents import IntentStatus
@@ -75,16 +75,25 @@ class Move:
         """Move until there is a result.
 
         Raises:
-            JournalError: the journal cannot be read.
+            JournalError: the journal may not be used by us at all.
         """
         while True:
             try:
-                result = await self._turn()
+                result = await self._kit.retry.until_done(self._attempt)
             except MissingDataError as error:
                 step = await self._leader.patience(error.message)
                 result = None if step is Step.AGAIN else self._result(MoveEnd.STOPPED, error.message)
             if result is not None:
                 return result
+
+    async def _attempt(self) -> MoveResult | None:
+        try:
+            return await self._turn()
+        except JOURNAL_FATAL:
+            raise
+        except JournalError:
+            await self._sender.withdraw_unseen()
+            raise
 
     async def _turn(self) -> MoveResult | None:
         turn = await self._read()
@@ -108,7 +117,9 @@ class Move:
     async def _lead_on(self, turn: Turn) -> MoveResult | None:
         open_lead = turn.progress.open_lead()
         if open_lead is not None:
-            stopping = self._stop is not None or (self._entering and self._unhealthy())
+            # What fills while the journal cannot commit cannot be hedged: then nothing may rest.
+            failing = self._kit.worker.journal_failure is not None
+            stopping = failing or self._stop is not None or (self._entering and self._unhealthy())
             step = await self._leader.attend(turn, open_lead, stopping=stopping)
         elif self._stop is not None:
             return await self._end(MoveEnd.STOPPED, self._stop)
@@ -161,6 +172,13 @@ class Move:
     async def _wait_until_sure(self, row: OrderRow) -> MoveResult | None:
         """Until the bookkeeper knows what became of an order, the next one could be one too many."""
         now = self._kit.clocks.monotonic_ns()
+        if self._kit.worker.journal_failure is not None:
+            # The outcome may be known and wait for a commit: that time does not count, and nothing may rest.
+            self._unsure_since = None
+            if row.request.time_in_force is TimeInForce.POST_ONLY:
+                await self._sender.cancel(row)
+            await self._sender.watch(row, SETTLE_NS)
+            return None
         self._unsure_since = now if self._unsure_since is None else self._unsure_since
         if now - self._unsure_since >= UNSURE_NS:
             reason = f"nobody knows what became of {row.request.client_order_id}"

@@ -81,6 +81,11 @@ class MoveResult:
 class Sender(Protocol):
     """The worker, as the engine uses it."""
 
+    @property
+    def journal_failure(self) -> str | None:
+        """Why the journal could not be used when the worker last tried; None: it could."""
+        ...
+
     async def submit(self, orders: Sequence[OrderRequest], priority: Priority) -> tuple[OrderResult, ...]:
         """Send each once; an answer for each, in order."""
         ...

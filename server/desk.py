@@ -29,6 +29,7 @@ from portfolio.core.universe import carry_pairs
 from portfolio.journal.lock import lock_file
 from portfolio.journal.open import open_journal
 from portfolio.journal.sql import SqlJournal
+from portfolio.journal_retry import JournalRetry
 from portfolio.operations import MoveMode
 from portfolio.ports import Clocks, Runner
 from server.clients import DESK_DOOR, DESK_METHODS, OPERATOR_DOOR, OPERATOR_METHODS
@@ -218,19 +219,26 @@ async def _stop_on_signal(stopping: anyio.Event) -> None:
 
 
 async def _settle(assembly: Assembly, journal: SqlJournal, runner: Runner, clocks: Clocks) -> None:
-    """Let what is being executed stop hedged: entries freeze, hedges finish, then nothing is in flight."""
+    """Let what is being executed stop hedged: entries freeze, hedges finish, then nothing is in flight.
+
+    A journal that cannot be used now may come back within the time that a stop has.
+    """
     running = (IntentStatus.EXECUTING, IntentStatus.CANCELLING)
+    freeze = EntriesFrozen(STOPPING, "the desk is stopping", "self")
+    retry = JournalRetry()
 
     async def busy() -> bool:
         rows = await runner.run(lambda: journal.intents(open_only=True))
         return any(row.status in running for row in rows) or bool(assembly.worker.unknown_pairs())
 
-    if not await busy():
-        return
-    freeze = EntriesFrozen(STOPPING, "the desk is stopping", "self")
-    await runner.run(lambda: journal.append([freeze], clocks.wire_ns()))
+    async def freeze_entries() -> None:
+        await runner.run(lambda: journal.append([freeze], clocks.wire_ns()))
+
     with anyio.move_on_after(STOP_SECONDS_MAX) as scope:
-        while await busy():  # noqa: ASYNC110 - what it waits for is in the journal
+        if not await retry.until_done(busy):
+            return
+        await retry.until_done(freeze_entries)
+        while await retry.until_done(busy):  # noqa: ASYNC110 - what it waits for is in the journal
             await anyio.sleep(0.1)
     if scope.cancelled_caught:
         logger.warning("stopped with an intent unfinished; the next start goes on with it")

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from portfolio.core.errors import (
+    JOURNAL_FATAL,
     CarrydeskError,
     Effect,
-    JournalError,
     RefusedError,
     SettingsError,
     VenueError,
@@ -18,8 +18,10 @@ from server.supervisor import EX_CONFIG
 
 logger = logging.getLogger(__name__)
 
-#: Starting again would end the same way.
-_PERMANENT = (SettingsError, RefusedError, JournalError)
+#: Starting again would end the same way, or do harm. Not so after another JournalError: a disk is freed some
+#: time, and until a desk is up again nobody watches the legs. Who starts the first sees the error at once:
+#: a supervisor restarts only what was up before.
+_PERMANENT = (SettingsError, RefusedError, *JOURNAL_FATAL)
 
 
 def say(line: Mapping[str, object]) -> None:
@@ -39,9 +41,11 @@ def _ours(error: BaseException) -> Iterator[CarrydeskError]:
 def ended(error: BaseException) -> int:
     """Say why and log it; the exit code."""
     logger.error("the process ends", exc_info=error)
-    found = next(_ours(error), None)
-    if found is None:
+    found = list(_ours(error))
+    if not found:
         return 1
-    say({"error": error_data(found)})
-    rejected = isinstance(found, VenueError) and found.effect is Effect.REJECTED
-    return EX_CONFIG if isinstance(found, _PERMANENT) or rejected else 1
+    # Whatever failed beside it: two desks that start again would take the journal from each other for ever.
+    first = next((one for one in found if isinstance(one, JOURNAL_FATAL)), found[0])
+    say({"error": error_data(first)})
+    rejected = isinstance(first, VenueError) and first.effect is Effect.REJECTED
+    return EX_CONFIG if isinstance(first, _PERMANENT) or rejected else 1

@@ -21,6 +21,7 @@ from portfolio.core.orders import OrderClass, Side
 from portfolio.core.reconcile import Course
 from portfolio.engine import ArbitrageEngine
 from portfolio.gatekeeper import Gatekeeper
+from portfolio.journal_retry import JournalRetry
 from portfolio.leftovers import Leftovers
 from portfolio.legs import Kit
 from portfolio.operations import MoveEnd, MoveMode, Operation, Permit
@@ -207,7 +208,7 @@ class Trader:
 
 def make_trader(rig: Rig, limits: RiskLimits, mode: MoveMode) -> Trader:
     """The upper half of a desk on a rig."""
-    word, sim, inline = Word(), MarginSim(), InlineRunner()
+    word, sim, inline, retry = Word(), MarginSim(), InlineRunner(), JournalRetry()
     gates = Gatekeeper(view=rig.view, sim=sim, guard=word, clocks=rig.clocks, limits=limits, offload=inline)
     kit = Kit(
         view=rig.view,
@@ -219,6 +220,7 @@ def make_trader(rig: Rig, limits: RiskLimits, mode: MoveMode) -> Trader:
         guard=word,
         limits=limits,
         repayer=Repayer(view=rig.view, worker=rig.worker, clocks=rig.clocks),
+        retry=retry,
     )
     engines = {pair_id: ArbitrageEngine(kit, pair) for pair_id, pair in PAIRS.items()}
     waiting = WaitingRoom(
@@ -241,6 +243,7 @@ def make_trader(rig: Rig, limits: RiskLimits, mode: MoveMode) -> Trader:
         engines=engines,
         waiting=waiting,
         leftovers=Leftovers(journal=rig.journal, runner=rig.rails, worker=rig.worker),
+        retry=retry,
         recovered=lambda: trader.recovered and rig.worker.recovered,
         mode=mode,
     )
