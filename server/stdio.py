@@ -26,7 +26,8 @@ _RETRY_SECONDS = 0.2
 _DENIED = -32001
 _UNAVAILABLE = -32002
 _LOST = -32000
-#: A client that just started this has its first call on the way: it gets the reason, not only a closed pipe.
+#: A client that just started this has its first calls on the way (a newer one asks twice, in both generations
+#: of the protocol): they get the reason, not only a closed pipe.
 LAST_WORD_SECONDS_MAX = 2.0
 EX_UNAVAILABLE = 69
 EX_NOPERM = 77
@@ -96,7 +97,6 @@ class Bridge:
         self._client_left = False
         #: Why the conversation is over.
         self._over: dict[str, Any] | None = None
-        self._told = False
 
     # --- from the client ----------------------------------------------------------------------------------
 
@@ -172,9 +172,9 @@ class Bridge:
             self._changed.notify_all()
 
     def last_word(self, seconds_max: float = LAST_WORD_SECONDS_MAX) -> None:
-        """Wait a moment until one call of the client was answered with the reason, or it has left."""
+        """Wait a moment for the client to hear the reason and leave."""
         with self._changed:
-            self._changed.wait_for(lambda: self._told or self._client_left, seconds_max)
+            self._changed.wait_for(lambda: self._client_left, seconds_max)
 
     def _connect(self) -> socket.socket | None:
         deadline = time.monotonic() + self._connect_seconds_max
@@ -239,9 +239,6 @@ class Bridge:
     def _answer(self, ids: list[Any], error: dict[str, Any] | None) -> None:
         for number in ids:
             self._write(json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode() + b"\n")
-        with self._changed:
-            self._told = self._told or bool(ids)
-            self._changed.notify_all()
 
     def _write(self, line: bytes) -> None:
         with self._writing:
@@ -387,8 +384,7 @@ def main() -> int:
 
     def upward() -> None:
         for line in sys.stdin.buffer:
-            if not bridge.feed(line):
-                return
+            bridge.feed(line)
         bridge.hang_up()
 
     threading.Thread(target=upward, daemon=True).start()

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from mcp import Client as McpClient
+from mcp import MCPError, StdioServerParameters
 
 from server.stdio import EX_NOPERM, EX_UNAVAILABLE, Bridge, start_paper
 
@@ -240,6 +243,48 @@ def bridged(home: Path, said: str = "", **environment: str) -> subprocess.Comple
         check=False,
         input=said,
     )
+
+
+@contextmanager
+def denying_home(folder: Path) -> Iterator[Path]:
+    """A home whose door lets nobody in."""
+    (folder / "run").mkdir()
+    door = ToyFront(folder / "run" / "agent.sock")
+
+    def deny() -> None:
+        session = door.accept()
+        session.read()
+        session.say({"id": None, "error": DENIED})
+        session.die()
+
+    thread = threading.Thread(target=deny, daemon=True)
+    thread.start()
+    yield folder
+    thread.join(WITHIN)
+    door.listener.close()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_an_mcp_client_of_either_generation_hears_why_it_was_refused(
+    tmp_path: Path, mode: Literal["auto", "legacy"]
+) -> None:
+    with denying_home(tmp_path) as home:
+        command = StdioServerParameters(
+            command=sys.executable,
+            args=["-P", "-m", "server.stdio"],
+            env={"CARRYDESK_HOME": str(home), "CARRYDESK_TOKEN": "cda_wrong"},
+        )
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(MCPError, match="opens nothing"), allow_unwrapped=True, flatten_subgroups=True
+        ):
+            async with McpClient(command, mode=mode):
+                pytest.fail("the door denies everybody")
 
 
 def reason(run: subprocess.CompletedProcess[str]) -> tuple[int, dict[str, Any]]:

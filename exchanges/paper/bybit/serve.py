@@ -198,8 +198,8 @@ def _check_same_market(folder: Path, stored: Run, market: Path | None) -> None:
             f"The paper run in {folder} replays {stored.market or 'the bundled history'}, "
             f"not {_named(market) or 'the bundled history'}.",
             field="market",
-            next_step=f"Give it its own market files again, or remove the folder {folder} to begin a new "
-            "run (with a new account).",
+            next_step="Set paper.data_dir (--market) back, or begin a new run in another home "
+            "(CARRYDESK_HOME) or folder (--data).",
         )
 
 

@@ -213,4 +213,4 @@ async def test_the_run_is_kept_apart_from_its_market_files_and_goes_on_with_no_o
         assert second["uid"] == first["uid"]
     with pytest.raises(InputError, match="not the bundled history") as caught:
         prepare(replace(options, market_dir=None))
-    assert str(kept) in caught.value.next_step
+    assert "paper.data_dir" in caught.value.next_step
