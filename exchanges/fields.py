@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from exchanges.errors import unreadable
-from portfolio.core.decimals import parse
+from portfolio.core.decimals import parse, parse_integer
 from portfolio.core.errors import NumberError
 
 Row = Mapping[str, object]
@@ -19,7 +19,7 @@ def decode(text: str | bytes, what: str) -> Row:
     """
     try:
         value: object = json.loads(text, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, InvalidOperation, RecursionError):
         raise unreadable(what, "body", text[:40]) from None
     if not isinstance(value, dict):
         raise unreadable(what, "body", type(value).__name__)
@@ -53,11 +53,12 @@ def decimal_or_none(row: Row, field: str) -> Decimal | None:
 def integer(row: Row, field: str) -> int:
     """A whole number, sent as a number or as text."""
     value = row.get(field)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lstrip("-").isdigit():
-        return int(value)
-    raise unreadable("payload", field, value)
+    if not isinstance(value, str | int):
+        raise unreadable("payload", field, value)
+    try:
+        return parse_integer(value, field)
+    except NumberError:
+        raise unreadable("payload", field, value) from None
 
 
 def boolean(row: Row, field: str) -> bool:

@@ -17,7 +17,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, NewType, Union, cast, get_args, get_origin, get_type_hints
 
-from portfolio.core.decimals import plain
+from portfolio.core.decimals import INTEGER_MAX, PLAIN_TEXT_MAX, plain
 from portfolio.core.entries import KINDS
 
 #: What JSON can say. `Any` stays inside the codec: each value is checked where it is used.
@@ -93,13 +93,27 @@ def _shown(value: object) -> str:
 def _encode_decimal(value: Any) -> str:
     if type(value) is not Decimal or not value.is_finite():
         raise Misfit(f"{_shown(value)} is not a finite Decimal")
-    return plain(value)
+    # Before it is written: without its exponent the text may need more memory than there is.
+    if value and not -PLAIN_TEXT_MAX < value.adjusted() < PLAIN_TEXT_MAX:
+        raise Misfit(f"{_shown(value)} has more digits than can be written")
+    text = plain(value)
+    if len(text) > PLAIN_TEXT_MAX:
+        raise Misfit(f"{_shown(value)} has more digits than can be written")
+    return text
 
 
 def _decode_decimal(data: Data) -> Decimal:
-    if type(data) is not str or _DECIMAL.fullmatch(data) is None:
+    if type(data) is not str or len(data) > PLAIN_TEXT_MAX or _DECIMAL.fullmatch(data) is None:
         raise Misfit(f"{_shown(data)} is not a decimal text such as '1.5'")
     return Decimal(data)
+
+
+def _integer(value: Any) -> Any:
+    if type(value) is not int:
+        raise Misfit(f"{_shown(value)} is not int")
+    if not -INTEGER_MAX <= value <= INTEGER_MAX:
+        raise Misfit("it is an integer of more than 64 bits")
+    return value
 
 
 def _float(value: Any) -> float:
@@ -110,7 +124,7 @@ def _float(value: Any) -> float:
 
 _SCALARS: dict[Any, tuple[Encode, Decode]] = {
     str: _scalar(str),
-    int: _scalar(int),
+    int: (_integer, _integer),
     bool: _scalar(bool),
     NoneType: _scalar(NoneType),
     float: (_float, _float),

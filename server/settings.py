@@ -10,14 +10,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from portfolio.core.decimals import parse
+from portfolio.core.decimals import INTEGER_MAX, parse
 from portfolio.core.errors import NumberError, SettingsError
 from portfolio.core.limits import RiskLimits
 from portfolio.core.names import AccountId, Coin, Venue
@@ -35,7 +35,7 @@ def _decimal(value: object) -> object:
         try:
             return parse(value)
         except NumberError as error:
-            raise ValueError(error.message) from None
+            raise ValueError(error.message.removeprefix("number: ")) from None
     raise ValueError('write it as "0.85" or 3')
 
 
@@ -66,7 +66,7 @@ class PaperSettings(_Section):
     equity: Number = Field(default=Decimal(100_000), gt=0, le=1_000_000_000)
     #: Added to every round trip: half before the venue sees a request, half after.
     latency_ms: int = Field(default=0, ge=0, le=5_000)
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, le=INTEGER_MAX)
     #: A folder with panel.parquet and hourly.parquet; empty: the bundled one.
     data_dir: str = ""
     #: 0: any free port.
@@ -148,12 +148,7 @@ def load(home: Path) -> Settings:
     """
     path = home / FILE_NAME
     text = _read(path)
-    try:
-        data = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(
-            f"{path} is not valid TOML: {error}.", next_step="Correct that line; nothing was started."
-        ) from None
+    data = _toml(path, text)
     _check_names(path, text, data)
     try:
         parsed = FileSettings.model_validate(data)
@@ -197,6 +192,30 @@ def _read(path: Path) -> str:
         raise SettingsError(
             f"{path} cannot be read: {reason}.", next_step="Make it a UTF-8 file that this user can read."
         ) from None
+
+
+def _toml(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text, parse_float=_toml_number)
+    except tomllib.TOMLDecodeError as error:
+        reason, step = str(error), "Correct that line"
+    except RecursionError:
+        reason, step = "its brackets are nested too deeply", "Settings need no more than a list in a table"
+    except ValueError:
+        reason, step = "it has a number of thousands of digits", "Correct that number"
+    raise SettingsError(f"{path} is not valid TOML: {reason}.", next_step=f"{step}; nothing was started.")
+
+
+def _toml_number(text: str) -> Decimal:
+    """A number with a fraction or an exponent; TOML allows underscores between digits.
+
+    Raises:
+        tomllib.TOMLDecodeError: an exponent that no number can have.
+    """
+    try:
+        return Decimal(text.replace("_", ""))
+    except InvalidOperation:
+        raise tomllib.TOMLDecodeError(f"{text[:40]} is no number that can be read") from None
 
 
 def _check_names(path: Path, text: str, data: Mapping[str, object]) -> None:

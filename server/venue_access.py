@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 from exchanges.bybit.exchange import BybitSettings
 from exchanges.bybit.sign import ApiKey
 from exchanges.bybit.urls import MAINNET, PAPER_END_TOPIC, TESTNET, BybitUrls
 from portfolio.clocks import PaperClocks, SystemClocks
-from portfolio.core.errors import RefusedError, SettingsError
+from portfolio.core.decimals import parse
+from portfolio.core.errors import NumberError, RefusedError, SettingsError
 from portfolio.ports import Clocks, Credentials
 from server.home import Home
 from server.settings import Settings, venue_secrets
@@ -52,9 +52,9 @@ def _paper(settings: Settings) -> VenueAccess:
         clocks = PaperClocks(
             start_market_ns=int(said["start_market_ns"]),
             start_wire_ns=int(said["start_wire_ns"]),
-            speed=Decimal(str(said["speed"])),
+            speed=parse(str(said["speed"]), "speed"),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, NumberError):
         raise SettingsError(
             f"The paper venue has not said where it is ({path}).",
             next_step="Start everything with `carrydesk serve`.",

@@ -18,7 +18,7 @@ def _amount(value: object) -> object:
         try:
             return parse(value)
         except NumberError as error:
-            raise ValueError(error.message) from None
+            raise ValueError(error.message.removeprefix("number: ")) from None
     raise ValueError("send a number or a decimal text such as '1500.50'")
 
 

@@ -5,10 +5,12 @@ the next snapshot; deleting a level that is not there is nothing (the venue does
 """
 
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from exchanges.errors import unreadable
 from exchanges.fields import Row, integer, mapping, table, text
+from portfolio.core.decimals import parse
+from portfolio.core.errors import NumberError
 from portfolio.core.market import Level, Quote
 from portfolio.core.names import InstrumentId
 
@@ -54,8 +56,8 @@ class Book:
 def _merge(side: dict[Decimal, Level], changes: Iterable[tuple[str, ...]]) -> None:
     for change in changes:
         try:
-            price, quantity = (Decimal(part) for part in change)
-        except (ValueError, InvalidOperation):
+            price, quantity = (parse(part, "level") for part in change)
+        except (ValueError, NumberError):
             raise unreadable("orderbook", "level", change) from None
         if quantity == 0:
             side.pop(price, None)

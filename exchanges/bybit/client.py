@@ -13,7 +13,8 @@ from exchanges.bybit.sign import ApiKey, rest_headers
 from exchanges.errors import unreadable
 from exchanges.fields import Row, decode, integer, mapping, rows, text
 from exchanges.rest import HttpReply, RestClient
-from portfolio.core.errors import Effect, VenueError
+from portfolio.core.decimals import parse_integer
+from portfolio.core.errors import Effect, NumberError, VenueError
 from portfolio.ports import Clocks
 
 #: Statuses with which the venue refuses before it looks (docs/v5/error). Everything else that is not 200 may
@@ -286,6 +287,8 @@ def limit_seen(headers: Mapping[str, str]) -> LimitSeen | None:
         headers.get(name, "")
         for name in ("x-bapi-limit", "x-bapi-limit-status", "x-bapi-limit-reset-timestamp")
     ]
-    if not all(value.isdigit() for value in values):
+    try:
+        numbers = [parse_integer(value) for value in values]
+    except NumberError:
         return None
-    return LimitSeen(*(int(value) for value in values))
+    return LimitSeen(*numbers) if min(numbers) >= 0 else None

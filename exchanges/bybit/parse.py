@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from exchanges.bybit.symbols import BYBIT, to_id
 from exchanges.errors import unreadable
 from exchanges.fields import Row, decimal, decimal_or_none, integer, mapping, rows, table, text
+from portfolio.core.decimals import parse, parse_integer
+from portfolio.core.errors import NumberError
 from portfolio.core.instrument import Instrument, InstrumentKind
 from portfolio.core.market import CoinPrice, FundingOutlook, Level, Mark, Quote
 from portfolio.core.names import Coin, InstrumentId
@@ -156,8 +158,8 @@ def kline_closes(result: Row) -> dict[int, Decimal]:
     closes: dict[int, Decimal] = {}
     for candle in table(result, "list"):
         try:
-            closes[int(candle[0])] = Decimal(candle[4])
-        except (IndexError, ValueError, InvalidOperation):
+            closes[parse_integer(candle[0], "start")] = parse(candle[4], "close")
+        except (IndexError, NumberError):
             raise unreadable("kline", "list", candle) from None
     return closes
 

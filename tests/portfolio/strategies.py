@@ -9,10 +9,12 @@ from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
+from portfolio.core.decimals import INTEGER_MAX
+
 decimals = st.decimals(min_value=-(10**18), max_value=10**18, allow_nan=False, allow_infinity=False)
 SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=20),
-    int: st.integers(),
+    int: st.integers(-INTEGER_MAX, INTEGER_MAX),
     bool: st.booleans(),
     NoneType: st.none(),
     float: st.floats(allow_nan=False, allow_infinity=False),

@@ -1,6 +1,6 @@
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, get_args
@@ -253,6 +253,27 @@ def test_a_nested_path_is_named_in_full() -> None:
 def test_text_that_is_not_one_clear_json_object_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         from_json(Noted, text)
+
+
+@pytest.mark.parametrize("amount", ["1E-999999999", "1E+999999999", "1E-256", "9" * 300])
+def test_a_decimal_that_no_text_should_hold_is_neither_written_nor_read(amount: str) -> None:
+    with pytest.raises(InputError, match=r"^CashBooked\.amount: .* more digits than can be written"):
+        to_json(replace(CASH, amount=Decimal(amount)))
+    with pytest.raises(InputError, match="is not a decimal text"):
+        from_data(CashBooked, {**to_data(CASH), "amount": "0." + "0" * 300 + "1"})
+
+
+@pytest.mark.parametrize("amount", ["0E-999999999", "1.234567890123456789012345678E-200", "1E+200"])
+def test_zero_and_what_28_digits_can_compute_are_written_and_read_again(amount: str) -> None:
+    cash = replace(CASH, amount=Decimal(amount))
+    assert from_json(CashBooked, to_json(cash)) == cash
+
+
+def test_an_integer_of_more_than_64_bits_is_neither_written_nor_read() -> None:
+    with pytest.raises(InputError, match=r"^CashBooked\.event_market_ns: .* 64 bits"):
+        to_json(replace(CASH, event_market_ns=1 << 64))
+    with pytest.raises(InputError, match=r"^CashBooked\.event_market_ns: .* 64 bits"):
+        from_json(CashBooked, to_json(CASH).replace('_market_ns":5', '_market_ns":' + "9" * 4000))
 
 
 def test_a_long_wrong_value_is_shown_shortened() -> None:

@@ -94,11 +94,48 @@ def test_a_misspelt_key_is_named_with_its_line_and_what_was_meant(
         ('mode = "paper"\n[paper]\nfrom = "yesterday"', "paper.from"),
         ('mode = "paper"\n[paper]\nlatency_ms = "5"', "paper.latency_ms"),
         ('mode = "paper"\nlimits = 3', "limits"),
+        ('mode = "paper"\n[paper]\nspeed = "1e-999999"', "paper.speed"),
+        ('mode = "paper"\n[paper]\nspeed = 1e-999999', "paper.speed"),
+        ('mode = "paper"\n[paper]\nspeed = "1_0"', "paper.speed"),
+        (f'mode = "paper"\n[paper]\nspeed = 0x{"f" * 9000}', "paper.speed"),
+        (f'mode = "paper"\n[paper]\nseed = 0x{"f" * 9000}', "paper.seed"),
+        ('mode = "paper"\n[limits.book]\nhealth_min = "1e999999999"', "limits.book.health_min"),
+        ('mode = "paper"\n[limits.book]\nhealth_min = 1e999999999', "limits.book.health_min"),
+        ('mode = "paper"\n[limits.book]\nusage_max = "1e-99999999"', "limits.book.usage_max"),
+        ('mode = "paper"\n[limits.book]\nusage_max = "\uff10"', "limits.book.usage_max"),
+        (f'mode = "paper"\nlimits.book.usage_max{".a" * 5000} = 1', "limits.book.usage_max"),
         ('mode = "paper"\n[limits]\nguard = 3', "limits.guard"),
     ],
 )
 def test_a_bad_value_names_its_key(tmp_path: Path, text: str, key: str) -> None:
     assert refusal(tmp_path, text).field == key
+
+
+def test_a_number_out_of_range_is_told_what_is_allowed(tmp_path: Path) -> None:
+    error = refusal(tmp_path, 'mode = "paper"\n[limits.book]\nhealth_min = "1e999999999"')
+    assert "allowed is 0, or 1e-40 to 1e18" in error.message
+    assert "line 3" in error.message
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("x = " + "[" * 3000, "nested too deeply"),
+        ("x = " + "{a=" * 3000, "nested too deeply"),
+        ("[paper]\nseed = " + "9" * 5000, "thousands of digits"),
+        ("[paper]\nspeed = 1e99999999999999999999", "1e99999999999999999999 is no number"),
+    ],
+)
+def test_a_file_that_the_reader_of_toml_gives_up_on_is_named(tmp_path: Path, line: str, reason: str) -> None:
+    error = refusal(tmp_path, f'mode = "paper"\n{line}\n')
+    assert str(tmp_path / "carrydesk.toml") in error.message
+    assert reason in error.message
+    assert "nothing was started" in error.next_step
+
+
+def test_a_number_may_be_written_with_the_underscores_of_toml(tmp_path: Path) -> None:
+    (tmp_path / "carrydesk.toml").write_text('mode = "paper"\n[paper]\nspeed = 1_000.5\nequity = 50_000\n')
+    assert (load(tmp_path).paper.speed, load(tmp_path).paper.equity) == (Decimal("1000.5"), Decimal(50_000))
 
 
 def test_limits_may_be_tightened_exactly(tmp_path: Path) -> None:

@@ -318,13 +318,23 @@ async def test_less_than_a_lot_is_nothing(agent: Principal) -> None:
     assert result.before == result.after
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "", "ten", True, None, "-1"])
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e999", "", "ten", True, None, "-1", "1e-999999999", "1_0"]
+)
 def test_a_size_that_is_no_amount_is_one_readable_error(number: object) -> None:
     with pytest.raises(ValidationError) as caught:
         SimulateArguments.model_validate({"targets": [{"pair": "SOL@bybit", "notional_usd": number}]})
     text = bad_arguments("simulate_margin", ("targets",), caught.value)
     assert '"code": "bad_input"' in text
     assert '"field": "targets.0.notional_usd"' in text
+
+
+def test_a_size_out_of_range_is_told_what_is_allowed() -> None:
+    target = {"pair": "SOL@bybit", "notional_usd": "1e-999999999"}
+    with pytest.raises(ValidationError) as caught:
+        SimulateArguments.model_validate({"targets": [target]})
+    text = bad_arguments("simulate_margin", ("targets",), caught.value)
+    assert "targets.0.notional_usd: '1e-999999999' is out of range; allowed is 0, or 1e-40 to 1e18" in text
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def _query(request: Request) -> dict[str, str]:
 def _body(body: bytes) -> dict[str, object]:
     try:
         value: object = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refusal("10001", "Request parameter error: not JSON") from None
     if not isinstance(value, dict):
         raise Refusal("10001", "Request parameter error: not an object")

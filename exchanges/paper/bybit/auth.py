@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from urllib.parse import unquote, unquote_plus
 
 from exchanges.paper.bybit.wire import Refusal
+from portfolio.core.decimals import parse_integer
+from portfolio.core.errors import NumberError
 
 WINDOW_DEFAULT_MS = 5000
 #: A stamp this far ahead of the venue's clock, or farther, is refused whatever the window.
@@ -26,10 +28,11 @@ def check_window(timestamp: object, window: object, now_ms: int) -> None:
     Raises:
         Refusal: 10002, or 10001 when they are no numbers.
     """
-    stamp, width = str(timestamp), str(window or WINDOW_DEFAULT_MS)
-    if not stamp.isdigit() or not width.isdigit():
-        raise Refusal("10001", "params error: timestamp or recv_window is invalid")
-    if not now_ms - int(width) <= int(stamp) < now_ms + AHEAD_MS:
+    try:
+        stamp, width = parse_integer(str(timestamp)), parse_integer(str(window or WINDOW_DEFAULT_MS))
+    except NumberError:
+        raise Refusal("10001", "params error: timestamp or recv_window is invalid") from None
+    if not now_ms - width <= stamp < now_ms + AHEAD_MS:
         raise Refusal(
             "10002",
             "invalid request, please check your server timestamp or recv_window param. "
@@ -69,7 +72,11 @@ def check_login(args: object, *, key: str, secret: str, now_ms: int) -> None:
     if not isinstance(args, list) or len(args) != 3:
         raise Refusal("10001", "Param error")
     given, expires, sign = (str(part) for part in args)
-    if not expires.isdigit() or int(expires) <= now_ms:
+    try:
+        past = parse_integer(expires) <= now_ms
+    except NumberError:
+        past = True
+    if past:
         raise Refusal("10004", "Params Error: expires is in the past")
     if not _same(given, key):
         raise Refusal("10003", "Invalid API key")

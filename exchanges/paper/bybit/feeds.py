@@ -127,6 +127,6 @@ def open_feed(core: VenueCore, category: str, topic: str) -> Feed | None:
     if head == "tickers":
         return TickerFeed(kind, symbol)
     word, _, depth = head.partition(".")
-    if word == "orderbook" and depth.isdigit() and int(depth) in DEPTHS:
+    if word == "orderbook" and depth in map(str, DEPTHS):
         return BookFeed(kind, symbol, int(depth))
     return None

@@ -104,9 +104,9 @@ def kline(venue: PaperVenue, call: Call, endpoint: str = "kline") -> Answer:
     name = named(venue, call)
     words = {"D": DAY_MINUTES, "W": 7 * DAY_MINUTES, "M": 30 * DAY_MINUTES}
     word = call.text("interval")
-    if word not in words and not word.isdigit():
+    interval = words.get(word) or call.integer("interval", 0)
+    if interval < 0:
         raise Refusal("10001", "params error: interval is invalid")
-    interval = words.get(word) or int(word)
     step = interval * MINUTE_NS
     limit = max(1, min(call.integer("limit", 200), 1000))
     core = venue.now()

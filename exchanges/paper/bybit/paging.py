@@ -5,6 +5,8 @@ from typing import Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from exchanges.paper.bybit.wire import MS_NS, Answer, Call, Refusal, Row
+from portfolio.core.decimals import parse_integer
+from portfolio.core.errors import NumberError
 
 DAY_MS = 86_400_000
 SPAN_MAX_DAYS = 7
@@ -27,9 +29,12 @@ def page(rows: Sequence[Row], call: Call, *, limit: int, most: int, category: st
     count = max(1, min(call.integer("limit", limit), most))
     text = unquote(call.text("cursor", "page:0"))
     head, _, number = text.partition(":")
-    if head != "page" or not number.isdigit():
+    try:
+        first = parse_integer(number)
+    except NumberError:
+        first = -1
+    if head != "page" or first < 0:
         raise Refusal("10001", "params error: cursor is invalid")
-    first = int(number)
     more = quote(f"page:{first + count}", safe="") if first + count < len(rows) else ""
     result: Row = {"list": list(rows[first : first + count]), "nextPageCursor": more}
     return Answer(result | ({"category": category} if category else {}))

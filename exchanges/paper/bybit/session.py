@@ -63,7 +63,7 @@ class Session:
                 return
             try:
                 frame: object = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 frame = None
             if isinstance(frame, dict):
                 await receive(frame)

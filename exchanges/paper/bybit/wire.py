@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal
 
-from portfolio.core.decimals import parse, plain
+from portfolio.core.decimals import parse, parse_integer, plain
 from portfolio.core.errors import NumberError
 from portfolio.core.instrument import InstrumentKind, instrument_id
 from portfolio.core.names import InstrumentId, Venue
@@ -69,15 +69,16 @@ class Call:
             return None
         try:
             return parse(str(value), name)
-        except (NumberError, InvalidOperation):
+        except NumberError:
             raise Refusal("10001", f"params error: {name} is invalid") from None
 
     def integer(self, name: str, default: int) -> int:
         """A whole number."""
         value = self.text(name, str(default))
-        if not value.lstrip("-").isdigit():
-            raise Refusal("10001", f"params error: {name} is invalid")
-        return int(value)
+        try:
+            return parse_integer(value, name)
+        except NumberError:
+            raise Refusal("10001", f"params error: {name} is invalid") from None
 
     def flag(self, name: str) -> bool:
         """A boolean or 0/1; absent is false."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from portfolio.core.decimals import ZERO, parse, plain
+from portfolio.core.decimals import ZERO, parse_plain, plain
 from portfolio.core.errors import JournalCorruptError, NumberError
 from portfolio.core.guard.gap_sample import GapSample
 from portfolio.core.limits import SECOND_NS
@@ -145,7 +145,7 @@ def from_text(text: str) -> GuardState:
             del body["format"]
         for name in ("peak_equity", "transfers_usd", "gap"):
             if body[name] is not None:
-                body[name] = parse(body[name], name)
+                body[name] = parse_plain(body[name], name)
         return GuardState(**body)
     except (ValueError, KeyError, TypeError, AttributeError, NumberError) as error:
         raise _unreadable(str(error)) from error

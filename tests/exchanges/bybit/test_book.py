@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exchanges.bybit.book import Book, MergedTicker
 from exchanges.fields import Row
+from portfolio.core.errors import VenueError
 from portfolio.core.market import Quote
 from portfolio.core.names import InstrumentId
 
@@ -97,3 +99,9 @@ def test_a_ticker_keeps_what_a_delta_does_not_mention() -> None:
     assert ticker.apply({"type": "snapshot", "data": {"markPrice": "1", "fundingRate": "0.0001"}})
     assert ticker.apply({"type": "delta", "data": {"markPrice": "2"}})
     assert ticker.row == {"markPrice": "2", "fundingRate": "0.0001"}
+
+
+@pytest.mark.parametrize("quantity", ["NaN", "Infinity", "1e-999999999", "0e-999999999", "1_0", "\uff11", ""])
+def test_a_level_that_is_no_short_finite_number_is_an_error(quantity: str) -> None:
+    with pytest.raises(VenueError, match="orderbook"):
+        Book(NAME).apply(frame("snapshot", 1, {"10": quantity}, {}))

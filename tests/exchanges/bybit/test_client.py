@@ -105,6 +105,9 @@ async def test_a_cursor_that_never_ends_is_an_error() -> None:
         (httpx2.Response(502, text="<html>"), Effect.UNKNOWN, "http_502"),
         (httpx2.Response(200, text="<html>"), Effect.UNKNOWN, "unreadable"),
         (httpx2.Response(200, text="[]"), Effect.UNKNOWN, "unreadable"),
+        (httpx2.Response(200, text="[" * 100_000), Effect.UNKNOWN, "unreadable"),
+        (httpx2.Response(200, text='{"retCode": 1e99999999999999999999}'), Effect.UNKNOWN, "unreadable"),
+        (httpx2.Response(200, text='{"retCode": ' + "9" * 5000 + "}"), Effect.UNKNOWN, "unreadable"),
     ],
 )
 async def test_an_answer_that_is_no_success_says_what_it_proves(
@@ -165,3 +168,6 @@ async def test_a_rate_limit_says_until_when_to_wait() -> None:
     assert caught.value.retry_after_ns == (NOW_MS + 400) * 1_000_000
     assert limit_seen({name.lower(): value for name, value in headers.items()}) is not None
     assert limit_seen({}) is None
+    for bad in ("\u00b2", "9" * 5000, "-1", ""):
+        told = {"x-bapi-limit": bad, "x-bapi-limit-status": "0", "x-bapi-limit-reset-timestamp": "1"}
+        assert limit_seen(told) is None

@@ -6,7 +6,7 @@ import pytest
 
 from exchanges.bybit import parse, parse_account, parse_tables
 from exchanges.bybit.parse import Stamp
-from exchanges.fields import Row, rows
+from exchanges.fields import Row, integer, rows
 from portfolio.core.account import Position
 from portfolio.core.errors import Effect, VenueError
 from portfolio.core.instrument import InstrumentKind
@@ -306,3 +306,24 @@ def test_an_account_that_the_margin_rule_does_not_describe_is_refused(change: di
         parse_account.credentials(result("GetApiKeyInfo"), account(**change))
     assert caught.value.effect is Effect.REJECTED
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "candle",
+    [
+        ["1", "1", "1", "1", "NaN"],
+        ["1", "1", "1", "1", "1e-999999999"],
+        ["\u00b2", "1", "1", "1", "1"],
+        ["1"],
+    ],
+)
+def test_a_candle_that_has_no_finite_close_or_no_time_is_an_error(candle: list[str]) -> None:
+    with pytest.raises(VenueError, match="kline"):
+        parse.kline_closes({"list": [candle]})
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "--1", "9" * 5000, "1.0", 10**30, True])
+def test_a_whole_number_of_the_venue_is_digits_of_at_most_64_bits(number: object) -> None:
+    with pytest.raises(VenueError, match="payload: field at"):
+        integer({"at": number}, "at")
+    assert integer({"at": "-12"}, "at") == -12

@@ -160,3 +160,19 @@ def test_pages_by_cursor_give_every_row_once(count: int, limit: int) -> None:
         if not cursor:
             break
     assert seen == list(range(count))
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "--1", "9" * 5000, "\uff11", "1_0"])
+def test_a_number_that_is_none_is_refused_wherever_one_is_read(number: str) -> None:
+    assert code(lambda: check_window(number, 5000, NOW)) == "10001"
+    assert code(lambda: check_window(NOW, number, NOW)) == "10001"
+    assert (
+        code(lambda: check_login(["key", number, "sign"], key="key", secret="secret", now_ms=NOW)) == "10004"
+    )
+    assert code(lambda: Call({"limit": number}).integer("limit", 1)) == "10001"
+    assert code(lambda: page([], Call({"cursor": f"page:{number}"}), limit=1, most=1)) == "10001"
+
+
+@pytest.mark.parametrize("number", ["1e-999999999", "0e999999999", "1_0", "\uff11", "nan"])
+def test_a_decimal_that_is_none_is_refused(number: str) -> None:
+    assert code(lambda: Call({"qty": number}).number("qty")) == "10001"

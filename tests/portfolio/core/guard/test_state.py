@@ -48,6 +48,14 @@ def test_every_peak_survives_exactly(peak: Decimal) -> None:
 
 
 @pytest.mark.parametrize(
+    "gap", [Decimal(1) / Decimal("3e26"), Decimal(2) / Decimal("3e-26"), Decimal("1e-60")]
+)
+def test_a_state_with_a_very_small_or_large_gap_is_read_again(gap: Decimal) -> None:
+    state = replace(FULL, gap=gap)
+    assert from_text(to_text(state)) == state
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
