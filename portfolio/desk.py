@@ -6,6 +6,7 @@ operator may approve, and approval itself wakes the controller.
 
 import hashlib
 import hmac
+import shlex
 from collections.abc import Awaitable, Callable, Collection
 from itertools import chain, count
 
@@ -45,6 +46,9 @@ from portfolio.venue_questions import VenueQuestions
 WAIT_MAX_NS = 25_000_000_000
 _POLL_SECONDS = 0.1
 _NOTE_MAX = 2000
+TOKEN_NAME_MAX = 64
+#: Whom the journal names beside tokens.
+_OURS = ("desk", "guard", "operator")
 #: Where intents are found, for agents and for the operator.
 _LISTED = "get_portfolio lists the open ones."
 _LISTED_TO_OPERATOR = "`carrydesk status` lists the open ones."
@@ -244,6 +248,7 @@ class Desk:
                 allowed=", ".join(Scope),
                 next_step="Choose among these with --scopes; no token was issued.",
             )
+        _check_token_name(name)
         rows = await self._runner.run(self._journal.tokens)
         taken = {row.name for row in rows}
         if name in taken:
@@ -251,7 +256,7 @@ class Desk:
             raise ConflictError(
                 f"A token {name!r} was issued before; a name is used once, even after it was revoked.",
                 field="name",
-                next_step=f"Choose another name, such as {free}: `carrydesk token add {free}`.",
+                next_step=f"Choose another name, such as {free}: `carrydesk token add {shlex.quote(free)}`.",
             )
         entry = TokenAdded(name, token_hash, scopes)
         await self._runner.run(lambda: self._journal.append([entry], self._clocks.wire_ns()))
@@ -317,9 +322,31 @@ class Desk:
         return await self._row(row.intent.intent_id)
 
 
+def _check_token_name(name: str) -> None:
+    """A name stands in lists, logs and approval texts, so it is one short line, and nobody else's name.
+
+    Raises:
+        InputError: it is none of that.
+    """
+    if 1 <= len(name) <= TOKEN_NAME_MAX and name.isprintable() and name == name.strip():
+        if name not in _OURS:
+            return
+        message = f"A token cannot be named {name!r}: the journal calls a part of the desk so."
+    else:
+        message = (
+            "That is no token's name: it is empty, too long, has blanks around it or control characters."
+        )
+    raise InputError(
+        message,
+        field="name",
+        allowed=f"1 to {TOKEN_NAME_MAX} printable characters, without blanks around; not {', '.join(_OURS)}",
+        next_step="Choose another name, such as my-agent: `carrydesk token add my-agent`.",
+    )
+
+
 def free_name(name: str, taken: Collection[str]) -> str:
-    """`name`, or with the smallest number from 2 that nobody has."""
-    numbered = (f"{name}-{number}" for number in count(2))
+    """`name`, or cut to fit with the smallest number from 2 that nobody has."""
+    numbered = (f"{name[: TOKEN_NAME_MAX - 1 - len(str(number))]}-{number}" for number in count(2))
     return next(one for one in chain((name,), numbered) if one not in taken)
 
 

@@ -17,6 +17,7 @@ from portfolio.core.errors import ApprovalError, CarrydeskError, ConflictError
 from portfolio.core.intents import Intent, IntentStatus, SignedApproval
 from portfolio.core.limits import MINUTE_NS
 from portfolio.core.names import AccountId, IntentId
+from portfolio.desk import TOKEN_NAME_MAX
 from portfolio.ports import IntentRow
 from portfolio.service import DeskSnapshot, Scope
 from server.clients import OPERATOR_DOOR, OperatorClient
@@ -279,11 +280,19 @@ def token_list(console: Console, home: Home) -> dict[str, Any]:
     """Every token ever issued."""
     rows = ask(home, lambda desk: desk.tokens())
     if not console.as_json:
-        shown = [(row.name, ", ".join(row.scopes), "revoked" if row.revoked else "valid") for row in rows]
+        shown = [
+            (_shown_name(row.name), ", ".join(row.scopes), "revoked" if row.revoked else "valid")
+            for row in rows
+        ]
         console.table("Tokens", ("name", "scopes", "state"), shown)
     return {
         "tokens": [{"name": row.name, "scopes": list(row.scopes), "revoked": row.revoked} for row in rows]
     }
+
+
+def _shown_name(name: str) -> str:
+    """On one line: older journals may hold a name that is none."""
+    return name if name.isprintable() and 1 <= len(name) <= TOKEN_NAME_MAX else f"{name[:TOKEN_NAME_MAX]!a}"
 
 
 def token_revoke(console: Console, home: Home, name: str) -> dict[str, Any]:

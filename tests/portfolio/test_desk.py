@@ -197,6 +197,36 @@ def test_tokens_open_what_their_scopes_say_until_they_are_revoked() -> None:
     with_desk(test)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", " bot", "bot ", "a\nb", "\x1b[2J", "\x7f", "a\u202eb", "x" * 65, "operator", "guard", "desk"],
+)
+def test_a_token_is_named_by_one_short_printable_line_that_nobody_else_has(name: str) -> None:
+    async def test(living: Living) -> None:
+        with pytest.raises(InputError) as refused:
+            await living.desk.add_token(name, hash_token("secret"), ("read",))
+        error = refused.value
+        assert error.field == "name"
+        assert "1 to 64 printable" in str(error.allowed)
+        assert "carrydesk token add" in error.next_step
+        assert str(error).isprintable()
+        assert await living.desk.tokens() == ()
+
+    with_desk(test)
+
+
+def test_a_long_token_name_that_was_used_is_answered_with_one_that_may_be_used() -> None:
+    async def test(living: Living) -> None:
+        for name in ("my agent", "x" * 64):
+            await living.desk.add_token(name, hash_token(name), ("read",))
+        with pytest.raises(ConflictError, match="carrydesk token add 'my agent-2'"):
+            await living.desk.add_token("my agent", hash_token("again"), ("read",))
+        with pytest.raises(ConflictError, match=f"carrydesk token add {'x' * 62}-2`"):
+            await living.desk.add_token("x" * 64, hash_token("again"), ("read",))
+
+    with_desk(test)
+
+
 @pytest.mark.parametrize("scope", list(Scope))
 def test_every_call_checks_its_scope(scope: Scope) -> None:
     without = Principal("x", tuple(s.value for s in Scope if s is not scope))
