@@ -10,14 +10,14 @@ from portfolio.core.intents import IntentStatus
 from portfolio.core.limits import SECOND_NS
 from portfolio.core.names import IntentId
 from portfolio.ports import IntentRow
-from portfolio.service import DeskService, IntentProgress, Principal, Scope
+from portfolio.service import DeskService, IntentProgress, PairProgress, Principal, Scope
 from tools.inputs import IntentName, RequestName, WaitSeconds
 from tools.intent_rows import NEXT
 from tools.portfolio import GuardActionBlock, guard_action
 from tools.results import Common, intent_head, moment, usd
 from tools.spec import READING, Arguments, Hints, Tool
 
-#: Share of a target that fees in coins and lots may leave open.
+#: Share of a pair's larger size, before or after, that fees in coins and lots may leave open.
 _DUST = Decimal("0.002")
 _WAITING = (IntentStatus.PROPOSED, IntentStatus.REQUESTED)
 
@@ -160,12 +160,25 @@ async def get_intent(desk: DeskService, principal: Principal, arguments: GetArgu
 
 def _progress_summary(progress: IntentProgress) -> str:
     row = progress.row
-    done = sum(1 for pair in progress.pairs if abs(pair.hedged - pair.target) <= _DUST * pair.target)
-    text = f"Intent {row.intent.intent_id} is {row.status.value}: "
-    text += f"{done} of {len(progress.pairs)} pairs at target, {progress.fills} fills"
+    text = (
+        f"Intent {row.intent.intent_id} is {row.status.value}: {_reached(progress)}, {progress.fills} fills"
+    )
     if progress.unknown_orders:
         text += f", {progress.unknown_orders} orders being looked up"
     return f"{text}."
+
+
+def _reached(progress: IntentProgress) -> str:
+    """Done is the desk's word for every target: it knows the lots; what pairs hold may change later."""
+    count = len(progress.pairs)
+    if progress.row.status is IntentStatus.DONE:
+        return f"{count} of {count} pairs reached their targets"
+    done = sum(1 for pair in progress.pairs if _at_target(pair))
+    return f"{done} of {count} pairs at target"
+
+
+def _at_target(pair: PairProgress) -> bool:
+    return abs(pair.hedged - pair.target) <= _DUST * max(pair.from_quantity, pair.target)
 
 
 async def cancel_intent(desk: DeskService, principal: Principal, arguments: CancelArguments) -> CancelResult:

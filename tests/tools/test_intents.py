@@ -1,9 +1,13 @@
+from dataclasses import dataclass, replace
+from decimal import Decimal as D
+
 import pytest
 
 from portfolio.core.errors import ConflictError, UnknownNameError
 from portfolio.core.intents import IntentStatus
-from portfolio.service import Principal
-from tests.tools.sample_desk import SampleDesk
+from portfolio.core.names import IntentId, PairId
+from portfolio.service import IntentProgress, PairProgress, Principal
+from tests.tools.sample_desk import SampleDesk, intent_row
 from tools.intent_rows import NEXT
 from tools.intents import (
     CancelArguments,
@@ -16,6 +20,19 @@ from tools.intents import (
 
 pytestmark = pytest.mark.anyio
 DIGEST = "ef" * 32
+
+
+@dataclass
+class Telling(SampleDesk):
+    """A desk that tells this of an intent."""
+
+    progress: IntentProgress | None = None
+
+    async def intent(
+        self, principal: Principal, intent_id: IntentId | None, request_id: str | None, wait_ns: int
+    ) -> IntentProgress:
+        assert self.progress is not None
+        return self.progress
 
 
 async def test_requesting_execution_points_to_the_operator_and_trades_nothing(
@@ -54,6 +71,36 @@ async def test_progress_is_per_pair_with_fills_fees_and_the_guard(desk: SampleDe
     assert (result.orders, result.fills, result.fees_usd) == (6, 4, "3.25")
     assert result.guard_actions[0].rule == "usage reduction"
     assert not result.final
+
+
+async def test_an_intent_that_is_done_reached_every_target_whatever_lots_left_over(
+    agent: Principal,
+) -> None:
+    shrunk = PairProgress(PairId("SOL@bybit"), D(100), D("0.5"), D("0.52"), D(0))
+    row = replace(intent_row(IntentStatus.DONE), note="every target is reached")
+    answer = IntentProgress(row, (shrunk,), 6, 4, D("3.25"), 0, ())
+
+    result = await get_intent(Telling(progress=answer), agent, GetArguments(intent_id="i7f3a"))
+    assert result.reason == "every target is reached"
+    assert "is done: 1 of 1 pairs reached their targets" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("before", "target", "hedged", "reached"),
+    [("100", "0.5", "0.52", 1), ("100", "0", "0.1", 1), ("0", "100", "99.9", 1), ("100", "0.5", "0.8", 0)],
+)
+async def test_a_pair_is_at_its_target_up_to_dust_of_the_larger_size(
+    agent: Principal,
+    before: str,
+    target: str,
+    hedged: str,
+    reached: int,
+) -> None:
+    pair = PairProgress(PairId("SOL@bybit"), D(before), D(target), D(hedged), D(0))
+    answer = IntentProgress(intent_row(IntentStatus.EXECUTING), (pair,), 6, 4, D("3.25"), 0, ())
+
+    result = await get_intent(Telling(progress=answer), agent, GetArguments(intent_id="i7f3a"))
+    assert f"is executing: {reached} of 1 pairs at target" in result.summary
 
 
 async def test_a_lost_proposal_is_found_by_its_request_id(desk: SampleDesk, agent: Principal) -> None:
