@@ -59,7 +59,8 @@ def _current(connection: Connection, path: str) -> int:
     if schema.schema_version.name not in names:
         raise JournalForeignError(
             f"{path} is a database, but not a journal of carrydesk.",
-            next_step="Name another file in carrydesk.toml, or move this one away.",
+            next_step="Move this file away and put the desk's own journal in its place; "
+            "without one the desk begins a new one.",
         )
     versions = connection.execute(select(schema.schema_version.c.version)).scalars().all()
     return max(versions, default=0)

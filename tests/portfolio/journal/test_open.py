@@ -82,7 +82,7 @@ def test_the_journal_of_another_account_uid_or_mode_is_refused(
 def test_another_program_s_database_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite"
     change(other, "CREATE TABLE cats (name TEXT)")
-    with pytest.raises(JournalForeignError, match="not a journal"):
+    with pytest.raises(JournalForeignError, match=r"not a journal.*Move this file away"):
         opened(other)
 
 
