@@ -171,7 +171,7 @@ class Carrier:
             # What rests for these pairs would trade on beside the guard: cancels overtake everything else.
             group.start_soon(self._cancel, resting, notes)
             try:
-                results = await self._worker.submit(orders, Priority.DERISK)
+                results = await self._worker.submit(orders, Priority.GUARD)
             except InputError as error:
                 notes.append(str(error))
         for result in results:

@@ -23,19 +23,35 @@ R = TypeVar("R", OrderRequest, CancelRequest)
 
 
 class Rank(IntEnum):
-    """Cancel > De-risk > Entry; a hedge that comes with an entry goes before entries."""
+    """Cancel > Guard > De-risk > Exit > Entry; a hedge that comes with an entry goes before exits."""
 
     CANCEL = 0
-    DERISK = 1
-    HEDGE = 2
-    ENTRY = 3
+    GUARD = 1
+    DERISK = 2
+    HEDGE = 3
+    EXIT = 4
+    ENTRY = 5
+
+    @property
+    def draws_reserve(self) -> bool:
+        """Whether it may draw the part of a limit that is kept for what cannot wait."""
+        return self < Rank.EXIT
+
+
+_RANKS = {
+    Priority.CANCEL: Rank.DERISK,
+    Priority.GUARD: Rank.GUARD,
+    Priority.DERISK: Rank.DERISK,
+    Priority.EXIT: Rank.EXIT,
+    Priority.ENTRY: Rank.HEDGE,
+}
 
 
 def rank_of(order: OrderRequest, priority: Priority) -> Rank:
     """Where an order queues: what adds risk never goes before what takes it off, whatever the caller says."""
     if order.order_class is OrderClass.ENTRY:
         return Rank.ENTRY
-    return Rank.HEDGE if priority is Priority.ENTRY else Rank.DERISK
+    return _RANKS[priority]
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +61,8 @@ class Job(Generic[R]):
     request: R
     rank: Rank
     done: anyio.Event
+    #: When it was asked for, wire clock.
+    asked_wire_ns: int
     #: Left the queue: from here on the worker finishes it, whoever stops waiting.
     taken: bool = False
     outcome: Outcome | None = None
@@ -99,7 +117,7 @@ class Lane(Generic[R]):
             return None
         queue = self._queues[rank]
         wanted = min(len(queue), self._batch_max)
-        grant = self.bucket.take(wanted, now_ns, reserved=rank is not Rank.ENTRY)
+        grant = self.bucket.take(wanted, now_ns, reserved=rank.draws_reserve)
         if grant is None:
             return None
         jobs = tuple(queue.popleft() for _ in range(grant.items))
@@ -110,7 +128,7 @@ class Lane(Generic[R]):
     def wait_ns(self, now_ns: int) -> int | None:
         """Time until the next job may go; None when none waits."""
         rank = self.head()
-        return None if rank is None else self.bucket.wait_ns(1, now_ns, reserved=rank is not Rank.ENTRY)
+        return None if rank is None else self.bucket.wait_ns(1, now_ns, reserved=rank.draws_reserve)
 
     def abandon(self, reason: str) -> None:
         """Answer everything that is still queued."""

@@ -179,6 +179,7 @@ class Leader:
             order_class=OrderClass.ENTRY if self._entering else OrderClass.REDUCE,
             closes=not self._entering,
             rests=rests,
+            can_wait=self._operation.optional and self._operation.mode is MoveMode.NORMAL,
         )
         if not rests:
             self._rests_until = self._slice_end = None

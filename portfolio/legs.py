@@ -109,6 +109,15 @@ class Draft:
     #: It closes: the venue may neither open nor lend for it.
     closes: bool
     rests: bool = False
+    #: The lead of an exit that nothing presses: hedges and the guard go first.
+    can_wait: bool = False
+
+    @property
+    def priority(self) -> Priority:
+        """Its queue at the worker."""
+        if self.order_class is OrderClass.ENTRY:
+            return Priority.ENTRY
+        return Priority.EXIT if self.can_wait else Priority.DERISK
 
     @property
     def reduce_only(self) -> bool:
@@ -155,7 +164,7 @@ class LegSender:
     async def take(self, draft: Draft, failures: Failures) -> None:
         """Send an order that takes at once and wait until its fills are booked."""
         request = self._request(draft)
-        if not await self._submit(request, failures):
+        if not await self._submit(request, draft.priority, failures):
             return
         row = await self._kit.worker.settled(request.client_order_id, timeout_ns=SETTLE_NS)
         if row.state in OPEN_STATES:
@@ -168,7 +177,7 @@ class LegSender:
     async def rest(self, draft: Draft, failures: Failures) -> None:
         """Send an order that rests; it is attended afterwards."""
         self._resting = request = self._request(draft)
-        if not await self._submit(request, failures):
+        if not await self._submit(request, draft.priority, failures):
             return
         row = await self._kit.worker.settled(request.client_order_id, timeout_ns=REST_NS)
         if row.filled > 0:
@@ -237,13 +246,12 @@ class LegSender:
             intent_id=self._operation_id,
         )
 
-    async def _submit(self, request: OrderRequest, failures: Failures) -> bool:
+    async def _submit(self, request: OrderRequest, priority: Priority, failures: Failures) -> bool:
         """Send one order; False when it certainly had no effect.
 
         Raises:
             NotCommitted: so it was, because the journal could not record it first.
         """
-        priority = Priority.ENTRY if request.order_class is OrderClass.ENTRY else Priority.DERISK
         (result,) = await self._kit.worker.submit([request], priority)
         match result.outcome:
             case Accepted() | Unknown():

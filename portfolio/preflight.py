@@ -2,7 +2,7 @@
 
 Runs inside the writer's commit, so that no halt, freeze, cancellation or other order comes between the look
 and the write-ahead. ENTRY is refused by anything that is not in order; HEDGE and REDUCE only when they were
-sent before or could overshoot.
+sent before, could overshoot, or would do again what the guard does or did to the pair.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from portfolio.core.entry_rules import outside_intent, takes_off_only
 from portfolio.core.errors import ApprovalError
 from portfolio.core.instrument import Instrument
 from portfolio.core.intents import Intent, IntentStatus
-from portfolio.core.names import AccountId, InstrumentId, IntentId, PairId, VenueOrderId
+from portfolio.core.names import AccountId, ClientOrderId, InstrumentId, IntentId, PairId, VenueOrderId
 from portfolio.core.orders import (
     Accepted,
     NotSent,
@@ -27,6 +27,7 @@ from portfolio.core.orders import (
 )
 from portfolio.core.pairs import PairSpec
 from portfolio.ports import ApprovalVerifier, Journal, OrderRow, VenueTraits
+from portfolio.progress import guard_acted
 
 #: What an approval of an intent is signed for.
 PURPOSE = "intent"
@@ -42,6 +43,12 @@ class Circumstances:
     unknown_pairs: frozenset[PairId]
     #: Every outcome of the time before this desk is known.
     recovered: bool
+    #: The orders are the guard's own.
+    from_guard: bool
+    #: Pairs of these orders that the guard has taken.
+    held_pairs: frozenset[PairId]
+    #: When each order was asked for.
+    asked_wire_ns: Mapping[ClientOrderId, int]
 
 
 @dataclass(slots=True)
@@ -54,6 +61,25 @@ class _Pass:
     closed: str | None
     going: list[OrderRequest] = field(default_factory=list)
     intents: dict[IntentId, Intent | str] = field(default_factory=dict)
+    planned: dict[IntentId, tuple[OrderRow, ...]] = field(default_factory=dict)
+    #: When the guard acted last, wire clock, 0 if never; None until it is asked.
+    newest_action_ns: int | None = None
+
+    def orders_of(self, operation_id: IntentId) -> tuple[OrderRow, ...]:
+        """The operation's orders as they were before this batch."""
+        if operation_id not in self.planned:
+            self.planned[operation_id] = self.journal.orders(intent_id=operation_id)
+        return self.planned[operation_id]
+
+    def guard_acted(self, pair_id: PairId, since_wire_ns: int) -> bool:
+        """Whether the guard acted on this pair at that time or later."""
+        if self.newest_action_ns is None:
+            # Most batches see none: one read for all of their orders.
+            newest = self.journal.guard_actions(1)
+            self.newest_action_ns = newest[0].wire_ns if newest else 0
+        if self.newest_action_ns < since_wire_ns:
+            return False
+        return guard_acted(self.journal, pair_id, since_wire_ns)
 
 
 class Preflight:
@@ -97,6 +123,10 @@ class Preflight:
         row = run.journal.order(order.client_order_id)
         if row is not None:
             return _earlier(row, order)
+        if not run.at.from_guard:
+            reason = _taken(run, order)
+            if reason is not None:
+                return NotSent(reason)
         if order.order_class is OrderClass.ENTRY:
             reason = run.closed or self._entry_refusal(run, order)
             return None if reason is None else NotSent(reason)
@@ -182,11 +212,25 @@ def _earlier(row: OrderRow, order: OrderRequest) -> Outcome:
             return Unknown(f"it was {row.state} before: wait until its outcome is known")
 
 
+def _taken(run: _Pass, order: OrderRequest) -> str | None:
+    """Why the pair is no longer the one that this order was made for; None: it is.
+
+    An order may wait in its lane while the guard takes the pair, trades it and gives it back.
+    """
+    pair_id = order.pair_id
+    if pair_id in run.at.held_pairs:
+        return f"the guard holds {pair_id}"
+    began = [row.planned_wire_ns for row in run.orders_of(order.intent_id) if row.request.pair_id == pair_id]
+    if run.guard_acted(pair_id, min([*began, run.at.asked_wire_ns[order.client_order_id]])):
+        return f"the guard acted on {pair_id} since {order.intent_id} began there"
+    return None
+
+
 def _committed(run: _Pass, order: OrderRequest) -> Decimal:
     """What the intent's ENTRY orders on this pair's leg did or may still do, base coins."""
     key = (order.intent_id, order.pair_id, order.instrument_id)
     total = ZERO
-    for row in run.journal.orders(intent_id=order.intent_id):
+    for row in run.orders_of(order.intent_id):
         if row.request.order_class is OrderClass.ENTRY and _key(row.request) == key:
             total += row.request.quantity if row.state in OPEN_STATES else row.filled
     return total + sum((one.quantity for one in run.going if _key(one) == key), ZERO)

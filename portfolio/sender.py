@@ -17,7 +17,7 @@ from portfolio.core.entries import Entry, OrderAnswered, OrderPlanned, Repayment
 from portfolio.core.entry_rules import takes_off_only
 from portfolio.core.errors import Effect, VenueError
 from portfolio.core.limits import HOUR_NS, SECOND_NS, Freshness
-from portfolio.core.names import ClientOrderId, Coin, InstrumentId
+from portfolio.core.names import ClientOrderId, Coin, InstrumentId, PairId
 from portfolio.core.orders import (
     Accepted,
     CancelRequest,
@@ -39,10 +39,14 @@ _TURN_MARGIN_NS = 1_000_000
 
 
 class EntryVeto(Protocol):
-    """The guard's last word on what adds risk."""
+    """The guard's last word on an order: whether it may add risk, and whether its pair is the guard's."""
 
     def veto(self, orders: Sequence[OrderRequest]) -> str | None:
         """Why these may not go; None: they may. Synchronous, fast, changes nothing."""
+        ...
+
+    def holds(self, pair_id: PairId) -> bool:
+        """Whether the guard has taken this pair: then nobody else trades it. As fast."""
         ...
 
 
@@ -154,7 +158,16 @@ class Sender:
         if not jobs:
             return []
         orders = [job.request for job in jobs]
-        at = Circumstances(self._clocks.wire_ns(), self._board.unknown_pairs(), self.recovered)
+        # The guard reads what is in flight after it took a pair, in the order of these calls: it counts
+        # whatever is looked at here before, and the look refuses whatever comes here later.
+        at = Circumstances(
+            now_wire_ns=self._clocks.wire_ns(),
+            unknown_pairs=self._board.unknown_pairs(),
+            recovered=self.recovered,
+            from_guard=rank is Rank.GUARD,
+            held_pairs=self._held(orders),
+            asked_wire_ns={job.request.client_order_id: job.asked_wire_ns for job in jobs},
+        )
 
         def look(journal: Journal) -> tuple[Sequence[Entry], tuple[Outcome | None, ...]]:
             answers = self._preflight.look(journal, orders, at)
@@ -180,11 +193,17 @@ class Sender:
                 self._board.entry_sent(job.request)
         return going
 
+    def _held(self, orders: Sequence[OrderRequest]) -> frozenset[PairId]:
+        guard = self.veto
+        if guard is None:
+            return frozenset()
+        return frozenset(order.pair_id for order in orders if guard.holds(order.pair_id))
+
     async def _without_journal(
         self, jobs: Sequence[Job[OrderRequest]], rank: Rank, deadline_wire_ns: int, reason: str
     ) -> list[Job[OrderRequest]]:
         """The journal cannot commit: only the guard's bounded orders go, recorded in the emergency file."""
-        going = self._bounded(jobs) if rank is Rank.DERISK else []
+        going = self._bounded(jobs) if rank is Rank.GUARD else []
         if going:
             try:
                 await self._writer.keep_aside([OrderPlanned(job.request, deadline_wire_ns) for job in going])

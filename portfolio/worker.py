@@ -2,12 +2,13 @@
 
 1. Journal first: an order is on disk, with its deadline, before the wire sees it; one commit per batch.
 2. An id is sent at most once, whatever crashes, repeats or times out; what may have happened is Unknown.
-3. Cancel > De-risk > Entry. Entries never draw the reserve of a limit, and are looked at by the guard's
-   veto and by `Preflight` at the last moment before the write-ahead.
+3. Cancel > Guard > De-risk > Exit > Entry. Entries, and exits that can wait, never draw the reserve of a
+   limit. At the last moment before the write-ahead entries are looked at by the guard's veto and by
+   `Preflight`, and whatever is not the guard's own is refused on a pair that the guard took meanwhile.
 4. From the moment a batch leaves its queue this worker's own task finishes it: a caller that stops waiting,
    or a stop of the worker itself, loses no outcome. Every wait in there has a limit.
-5. While the journal cannot commit, nothing goes but what the guard asks for and what cannot add risk,
-   recorded in the emergency file.
+5. While the journal cannot commit, nothing goes but what the guard asks for and cannot add risk, recorded
+   in the emergency file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,8 @@ class RebalanceWorker:
             InputError: an order that no venue could take; then none was sent.
         """
         lanes = [self._lanes.place[self._checked(order)] for order in orders]
-        jobs = [Job(order, rank_of(order, priority), anyio.Event()) for order in orders]
+        now = self._clocks.wire_ns()
+        jobs = [Job(order, rank_of(order, priority), anyio.Event(), now) for order in orders]
         outcomes = await self._serve(jobs, lanes)
         return tuple(OrderResult(order, one) for order, one in zip(orders, outcomes, strict=True))
 
@@ -128,7 +130,8 @@ class RebalanceWorker:
             UnknownNameError: an instrument this desk does not trade; then nothing was sent.
         """
         lanes = [self._lanes.cancel[self._instrument(order.instrument_id).kind] for order in orders]
-        return await self._serve([Job(order, Rank.CANCEL, anyio.Event()) for order in orders], lanes)
+        now = self._clocks.wire_ns()
+        return await self._serve([Job(order, Rank.CANCEL, anyio.Event(), now) for order in orders], lanes)
 
     async def repay(self, operation_id: str, coin: Coin, quantity: Decimal | None) -> Outcome:
         """Repay debt in `coin` (None: all of it) from its own balance, journalled before and after.

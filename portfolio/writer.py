@@ -37,7 +37,7 @@ class JournalWriter:
         self._runner = runner
         self._clocks = clocks
         self._emergency = emergency
-        #: Appended to in the event loop, taken from in the runner: a deque needs no lock for that.
+        #: Appended to in the event loop and in the runner, taken from in the runner: a deque needs no lock.
         self._owed: deque[Entry] = deque()
 
     async def commit(self, build: Build[T]) -> T:
@@ -104,12 +104,13 @@ class JournalWriter:
         def call() -> None:
             for record in records:
                 emergency.append(record)
+            # Owed in the same call: a commit that comes next must not clear what the journal lacks.
+            self._owed.extend(entries)
 
         try:
             await self._runner.run(call)
         except JournalError as error:
             raise NotCommitted(str(error)) from error
-        self.owe(entries)
 
     async def take_back(self) -> None:
         """At the start: what an earlier desk kept aside is owed to the journal.

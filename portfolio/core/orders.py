@@ -45,10 +45,15 @@ class OrderClass(StrEnum):
 
 
 class Priority(StrEnum):
-    """The worker's queues, first to last: cancel > de-risk > entry."""
+    """The worker's queues, first to last: cancel > guard > de-risk > exit > entry."""
 
     CANCEL = "cancel"
+    #: The guard's own orders.
+    GUARD = "guard"
+    #: Hedges, what takes a lead back, and the leads of urgent exits.
     DERISK = "derisk"
+    #: Leads of exits that can wait: they leave the reserve of a limit to what cannot.
+    EXIT = "exit"
     ENTRY = "entry"
 
 

@@ -186,15 +186,19 @@ class WatchedExchange(MemoryExchange):
 
 
 class Watchman:
-    """A guard that refuses what it is told to refuse."""
+    """A guard that refuses what it is told to refuse and holds what it is told to hold."""
 
     def __init__(self) -> None:
         self.refused: dict[PairId, str] = {}
+        self.held: set[PairId] = set()
         self.asked: list[tuple[OrderRequest, ...]] = []
 
     def veto(self, orders: Sequence[OrderRequest]) -> str | None:
         self.asked.append(tuple(orders))
         return next((self.refused[one.pair_id] for one in orders if one.pair_id in self.refused), None)
+
+    def holds(self, pair_id: PairId) -> bool:
+        return pair_id in self.held
 
 
 @dataclass

@@ -108,7 +108,7 @@ async def test_what_the_guard_mended_before_the_crash_is_not_hedged_again(tmp_pa
             await rig.send(lead)
             rig.journal.append([mended], rig.clocks.wire_ns())
             buy = rig.order("SOL", InstrumentKind.SPOT, Side.BUY, D(10), OrderClass.HEDGE, intent="g1")
-            await rig.send(buy, priority=Priority.DERISK)
+            await rig.send(buy, priority=Priority.GUARD)
             await rig.settle(lead, buy)
         async with made.desk() as rig:
             trader = trader_on(rig, MoveMode.URGENT)

@@ -23,7 +23,7 @@ def lane(count: int = 10, batch_max: int = 4) -> Lane[CancelRequest]:
 
 
 def job(name: str, rank: Rank) -> Job[CancelRequest]:
-    return Job(CancelRequest(ClientOrderId(name), InstrumentId("x")), rank, anyio.Event())
+    return Job(CancelRequest(ClientOrderId(name), InstrumentId("x")), rank, anyio.Event(), 0)
 
 
 def names(taken: object) -> list[str]:
@@ -32,9 +32,28 @@ def names(taken: object) -> list[str]:
 
 def test_a_batch_holds_the_most_urgent_rank_only_and_in_the_order_asked() -> None:
     subject = lane()
-    for one in (job("e1", Rank.ENTRY), job("h1", Rank.HEDGE), job("d1", Rank.DERISK), job("d2", Rank.DERISK)):
-        subject.put(one)
-    assert [names(subject.take(0)) for _ in range(4)] == [["d1", "d2"], ["h1"], ["e1"], []]
+    asked = [
+        ("e1", Rank.ENTRY),
+        ("x1", Rank.EXIT),
+        ("h1", Rank.HEDGE),
+        ("d1", Rank.DERISK),
+        ("d2", Rank.DERISK),
+    ]
+    for name, rank in (*asked, ("g1", Rank.GUARD)):
+        subject.put(job(name, rank))
+    assert [names(subject.take(0)) for _ in range(6)] == [["g1"], ["d1", "d2"], ["h1"], ["x1"], ["e1"], []]
+
+
+def test_a_queue_of_exits_that_can_wait_leaves_the_reserve_to_the_guard() -> None:
+    subject = lane(batch_max=20)
+    for number in range(20):
+        subject.put(job(f"x{number}", Rank.EXIT))
+    assert len(names(subject.take(0))) == 8
+    assert subject.take(0) is None
+    assert subject.wait_ns(0) == SECOND_NS + 1
+    subject.put(job("g", Rank.GUARD))
+    assert subject.wait_ns(0) == 0
+    assert names(subject.take(0)) == ["g"]
 
 
 def test_while_the_most_urgent_waits_for_its_limit_nothing_less_urgent_goes() -> None:

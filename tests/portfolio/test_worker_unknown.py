@@ -267,7 +267,10 @@ async def test_without_a_journal_entries_stop_and_the_guard_still_reduces(tmp_pa
         sale = rig.order("SOL", InstrumentKind.SPOT, Side.SELL, Decimal(4), OrderClass.REDUCE, intent="g1")
         cut = rig.reduction("SOL", "4")
         bought = rig.order("SOL", InstrumentKind.SPOT, Side.BUY, Decimal(1), OrderClass.HEDGE, intent="g1")
-        outcomes = await rig.send(cut, sale, bought, priority=Priority.DERISK)
+        outcomes = await rig.send(cut, sale, priority=Priority.DERISK)
+        assert [type(one) for one in outcomes] == [NotSent, NotSent], "nobody but the guard sends"
+        assert rig.exchange.requests == []
+        outcomes = await rig.send(cut, sale, bought, priority=Priority.GUARD)
         assert [type(one) for one in outcomes] == [Accepted, Accepted, NotSent]
         assert len(emergency.records()) == 2
         await anyio.sleep(3)
@@ -299,14 +302,14 @@ async def test_without_a_journal_an_old_account_read_bounds_nothing(tmp_path: Pa
             )
 
         first, cut = sale("6"), rig.reduction("SOL", "1")
-        outcomes = await rig.send(first, sale("6"), cut, priority=Priority.DERISK)
+        outcomes = await rig.send(first, sale("6"), cut, priority=Priority.GUARD)
         assert [type(one) for one in outcomes] == [Accepted, NotSent, Accepted], "one holding bounds both"
-        outcomes = await rig.send(first, cut, priority=Priority.DERISK)
+        outcomes = await rig.send(first, cut, priority=Priority.GUARD)
         assert [type(one) for one in outcomes] == [NotSent, NotSent], "the same order never goes twice"
         rig.exchange.faults = FaultPlan(reads_failed=Decimal(1))
         rig.exchange.mute = (object,)
         await anyio.sleep(5)
-        outcomes = await rig.send(sale("1"), rig.reduction("SOL", "1"), priority=Priority.DERISK)
+        outcomes = await rig.send(sale("1"), rig.reduction("SOL", "1"), priority=Priority.GUARD)
         assert [type(one) for one in outcomes] == [NotSent, Accepted], "the venue itself bounds the other"
     emergency.close()
 
@@ -316,7 +319,7 @@ async def last_cut(made: World) -> None:
     async with made.desk() as rig:
         await rig.hold("SOL", "10")
         rig.disk(fails=True)
-        await rig.send(rig.reduction("SOL", "4"), priority=Priority.DERISK)
+        await rig.send(rig.reduction("SOL", "4"), priority=Priority.GUARD)
         raise Crash
 
 
@@ -340,7 +343,7 @@ async def test_without_a_journal_and_an_emergency_file_nothing_is_sent() -> None
     async with desk() as rig:
         await rig.hold("SOL", "10")
         rig.disk(fails=True)
-        (outcome,) = await rig.send(rig.reduction("SOL", "4"), priority=Priority.DERISK)
+        (outcome,) = await rig.send(rig.reduction("SOL", "4"), priority=Priority.GUARD)
         assert isinstance(outcome, NotSent)
         assert "no emergency file" in outcome.reason
         assert isinstance(await rig.worker.repay("op", Coin("SOL"), Decimal(1)), NotSent)
@@ -352,7 +355,7 @@ async def test_a_full_emergency_file_stops_the_guard_with_a_reason(tmp_path: Pat
     async with desk(settings=Settings(emergency=emergency)) as rig:
         await rig.hold("SOL", "10")
         rig.disk(fails=True)
-        (outcome,) = await rig.send(rig.reduction("SOL", "4"), priority=Priority.DERISK)
+        (outcome,) = await rig.send(rig.reduction("SOL", "4"), priority=Priority.GUARD)
         assert isinstance(outcome, NotSent)
         assert "no room" in outcome.reason
     emergency.close()
