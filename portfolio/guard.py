@@ -291,8 +291,12 @@ class Guard:
         )
 
     def holds(self, pair_id: PairId) -> bool:
-        """Whether the guard has taken this pair from its engine."""
-        return pair_id in self._memory.state.held
+        """Whether the guard has taken this pair from its engine.
+
+        Until that is in the journal too, however the pair looks by then: an engine, which decides from the
+        journal, would otherwise do again what the guard did.
+        """
+        return pair_id in self._memory.state.held or self._memory.unwritten(pair_id)
 
     def frozen(self) -> tuple[Freeze, ...]:
         """Every freeze of entries that stands, whoever began it."""

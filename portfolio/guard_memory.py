@@ -18,6 +18,7 @@ from portfolio.core.entries import (
     EntriesFrozen,
     EntriesThawed,
     Entry,
+    GuardActed,
     GuardStateSaved,
 )
 from portfolio.core.errors import JOURNAL_FATAL, JournalError, MissingDataError
@@ -25,7 +26,7 @@ from portfolio.core.guard.arbiter import acknowledged
 from portfolio.core.guard.state import GuardState, from_text, needs_saving, to_text
 from portfolio.core.guard.values import FreezeWanted, Rule, Transfer, Uncounted
 from portfolio.core.limits import SECOND_NS
-from portfolio.core.names import InstrumentId
+from portfolio.core.names import InstrumentId, PairId
 from portfolio.guard_facts import JournalFacts, read_journal
 from portfolio.ports import Clocks, Freeze, Journal, OrderRow, Runner
 from portfolio.view import AccountView
@@ -195,6 +196,10 @@ class GuardMemory:
             self._write.set()
 
     # --- writing ------------------------------------------------------------------------------------------
+
+    def unwritten(self, pair_id: PairId) -> bool:
+        """Whether something that was done to this pair is not in the journal yet."""
+        return any(isinstance(entry, GuardActed) and pair_id in entry.pairs for entry in self._waiting)
 
     async def keep_writing(self) -> None:
         """Write what waits, as soon as it can be written, until cancelled.

@@ -96,8 +96,10 @@ class Move:
             raise
 
     async def _turn(self) -> MoveResult | None:
+        # Before the read and after it: what the guard does is held by it until the journal has it.
+        fenced = self._fenced()
         turn = await self._read()
-        if self._fenced() or turn.progress.guarded:
+        if fenced or self._fenced() or turn.progress.guarded:
             return await self._yield_to_guard(turn)
         unsure = turn.progress.unsure()
         if unsure is not None:

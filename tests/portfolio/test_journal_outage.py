@@ -4,12 +4,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import anyio
 import pytest
 from trio.testing import MockClock
 
-from portfolio.core.entries import Noted
+from portfolio.core.entries import GuardActed, Noted
 from portfolio.core.errors import JournalError, JournalFencedError, JournalForeignError
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import SECOND_NS, RiskLimits, TradeLimits
@@ -18,8 +19,10 @@ from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
 from portfolio.journal_retry import JournalRetry
 from portfolio.operations import MoveMode
 from portfolio.writer import NotCommitted
+from tests.portfolio.guard_rig import guarded, pair
 from tests.portfolio.living_desk import AGENT, BTC, SOL, Living, with_desk
-from tests.portfolio.rig import perpetual, plain_errors
+from tests.portfolio.rig import Settings, perpetual, plain_errors
+from tests.portfolio.test_guard_parts import Kept
 from tests.portfolio.trading_desk import Trader, trading
 
 D = Decimal
@@ -253,6 +256,25 @@ async def test_a_stop_of_the_desk_ends_the_wait() -> None:
     with plain_errors(), anyio.move_on_after(60) as scope:
         await JournalRetry().until_done(failing)
     assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_the_guard_holds_a_pair_until_the_journal_has_what_it_did(tmp_path: Path) -> None:
+    settings = Settings(emergency=Kept())
+    async with guarded({}, settings=settings, path=str(tmp_path / "journal.db")) as post:
+        post.rig.approve(("SOL", "20"))
+        lead = post.rig.entry("SOL", "20")
+        await post.trade(lead)
+        await post.rig.settle(lead)
+        post.rig.disk(fails=True)
+        await post.until(lambda: post.sides("SOL") == (D(0), D(0)))
+        await anyio.sleep(60)
+        assert post.entries(GuardActed) == []
+        assert post.guard.holds(pair("SOL"))
+        post.rig.disk(fails=False)
+        await anyio.sleep(3)
+        assert post.entries(GuardActed) != []
+        assert not post.guard.holds(pair("SOL"))
 
 
 # --- the whole desk, its guard awake ------------------------------------------------------------------------
