@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 import anyio
+from mcp import MCPError
 
 from portfolio.core.errors import CarrydeskError
 from server.demo.beats import Beats
@@ -52,6 +53,8 @@ async def broken_off(show: Callable[[], Awaitable[None]]) -> list[str]:
         await show()
     except* CarrydeskError as group:
         failed += [str(error) for error in _each(group)]
+    except* MCPError as group:
+        failed += [f"The agent's connection broke: {error}." for error in _each(group)]
     except* Exception as group:
         logger.exception("the demo broke off")  # nobody expected it; the report goes out all the same
         failed += [f"{type(error).__name__}: {error}" for error in _each(group)]

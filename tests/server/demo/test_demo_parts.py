@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from mcp import MCPError
 
 from portfolio.core.errors import RefusedError
 from portfolio.core.margin.sim import MarginSim
@@ -148,6 +149,14 @@ def test_a_failure_inside_of_a_connection_is_a_reason_like_any_other() -> None:
             raise RefusedError("The tool failed.")
 
     assert anyio.run(broken_off, show) == ["The tool failed."]
+
+
+def test_a_connection_that_breaks_is_a_reason_too() -> None:
+    async def show() -> None:
+        async with anyio.create_task_group(), anyio.create_task_group():
+            raise MCPError(code=-32000, message="Connection closed")
+
+    assert anyio.run(broken_off, show) == ["The agent's connection broke: Connection closed."]
 
 
 def test_what_nobody_expected_is_named_and_logged_with_its_traceback(
