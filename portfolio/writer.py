@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from portfolio.codec import canonical, read_json, tagged_from_data, tagged_to_data
-from portfolio.core.entries import Entry, OrderAnswered, OrderPlanned
+from portfolio.core.entries import Entry, GuardActed, OrderAnswered, OrderPlanned
 from portfolio.core.errors import JOURNAL_FATAL, JournalError
 from portfolio.core.names import ClientOrderId
 from portfolio.ports import Clocks, EmergencyLog, Journal, Runner
@@ -115,12 +115,16 @@ class JournalWriter:
     async def take_back(self) -> None:
         """At the start: what an earlier desk kept aside is owed to the journal.
 
+        These are orders of its guard, whose memory of why it acted is lost: that it did must not be, because
+        engines leave alone what the guard has traded since they began.
+
         Raises:
             InputError: a record is not an entry of this version.
         """
         if self._emergency is not None:
             records = await self._runner.run(self._emergency.records)
-            self.owe([tagged_from_data(Entry, read_json(record)) for record in records])
+            entries = [tagged_from_data(Entry, read_json(record)) for record in records]
+            self.owe([*entries, *_actions_of(entries)])
 
     def _settle_debts(self, now_wire_ns: int) -> None:
         owed = list(self._owed)
@@ -143,3 +147,20 @@ class JournalWriter:
             row = self._journal.order(entry.client_order_id)
             return entry.client_order_id in planned if row is None else row.state in ("planned", "unknown")
         return True
+
+
+def _actions_of(entries: Sequence[Entry]) -> list[GuardActed]:
+    """What the guard did, as far as its orders tell: one action for each operation."""
+    orders = [entry.request for entry in entries if isinstance(entry, OrderPlanned)]
+    detail = "sent while the journal could not commit"
+    return [
+        GuardActed(
+            action_id=operation_id,
+            rule="emergency",
+            pairs=tuple(dict.fromkeys(order.pair_id for order in orders if order.intent_id == operation_id)),
+            detail=detail,
+            health_before=None,
+            health_planned=None,
+        )
+        for operation_id in dict.fromkeys(order.intent_id for order in orders)
+    ]

@@ -15,15 +15,16 @@ from portfolio.core.errors import JournalError, JournalFencedError, JournalForei
 from portfolio.core.intents import Intent, IntentStatus
 from portfolio.core.limits import SECOND_NS, RiskLimits, TradeLimits
 from portfolio.core.names import IntentId, PairId
-from portfolio.core.orders import OrderClass, OrderRequest, Side, TimeInForce
+from portfolio.core.orders import OrderClass, OrderRequest, Priority, Side, TimeInForce
 from portfolio.journal_retry import JournalRetry
 from portfolio.operations import MoveMode
 from portfolio.writer import NotCommitted
 from tests.portfolio.guard_rig import guarded, pair
 from tests.portfolio.living_desk import AGENT, BTC, SOL, Living, with_desk
-from tests.portfolio.rig import Settings, perpetual, plain_errors
+from tests.portfolio.rig import Settings, perpetual, plain_errors, world
+from tests.portfolio.rig import World as RigWorld
 from tests.portfolio.test_guard_parts import Kept
-from tests.portfolio.trading_desk import Trader, trading
+from tests.portfolio.trading_desk import Trader, make_trader, trading
 
 D = Decimal
 SLICED = RiskLimits(trade=TradeLimits(slice_notional_max=D(700)))
@@ -275,6 +276,36 @@ async def test_the_guard_holds_a_pair_until_the_journal_has_what_it_did(tmp_path
         await anyio.sleep(3)
         assert post.entries(GuardActed) != []
         assert not post.guard.holds(pair("SOL"))
+
+
+async def a_lead_cut_without_a_journal(made: RigWorld) -> Intent:
+    """A life that ends in an outage, when its guard has unwound a lead that could not be hedged."""
+    async with made.desk() as rig:
+        trader = make_trader(rig, RiskLimits(), MoveMode.URGENT)
+        intent = trader.approve(("SOL", "0", "10"))
+        lead = rig.entry("SOL", "5")
+        await rig.send(lead)
+        await rig.settle(lead)
+        rig.disk(fails=True)
+        await rig.send(rig.reduction("SOL", "5"), priority=Priority.GUARD)
+        await anyio.sleep(3)
+        assert trader.sides("SOL") == (D(0), D(0))
+    return intent
+
+
+@pytest.mark.anyio
+async def test_a_desk_that_died_in_the_outage_does_not_hedge_what_its_guard_had_unwound(
+    tmp_path: Path,
+) -> None:
+    async with world(str(tmp_path / "journal.db"), Settings(emergency=Kept())) as made:
+        intent = await a_lead_cut_without_a_journal(made)
+        made.exchange.requests.clear()
+        async with made.desk() as rig:
+            trader = make_trader(rig, RiskLimits(), MoveMode.URGENT)
+            assert await trader.controller.tick() == 0
+            assert trader.status(intent) is IntentStatus.STOPPED
+            assert "the guard took the pair" in trader.note(intent)
+            assert made.exchange.placed == []
 
 
 # --- the whole desk, its guard awake ------------------------------------------------------------------------
