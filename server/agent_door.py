@@ -1,4 +1,7 @@
-"""agent.sock: MCP in the stdio framing, after one line with the agent's token."""
+"""agent.sock: MCP in the stdio framing, after one line with the agent's token.
+
+The SDK drops what is no message without a word, so such a line is answered here and the SDK never sees it.
+"""
 
 import json
 import logging
@@ -12,16 +15,23 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import (
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    jsonrpc_message_adapter,
+)
+from pydantic import TypeAdapter, ValidationError
 
 from portfolio.core.errors import AccessError, CarrydeskError
+from server.agent_lines import LINE_BYTES_MAX, TAIL_BYTES, no_json, no_request, request_id, too_long
 from server.callers import CURRENT, Callers
 from server.rpc_wire import check_same_user
 from tools.failures import refusal
 
 logger = logging.getLogger(__name__)
 
-LINE_BYTES_MAX = 4 << 20
 TOKEN_BYTES_MAX = 512
 TOKEN_SECONDS_MAX = 5.0
 CONNECTIONS_MAX = 64
@@ -29,6 +39,7 @@ CONNECTIONS_MAX = 64
 DENIED = -32001
 #: The same for a desk that is not there yet; the bridge tries again.
 UNAVAILABLE = -32002
+_MEMBERS = TypeAdapter(dict[str, Any])
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, anyio.IncompleteRead)
 
 
@@ -103,13 +114,19 @@ class AgentDoor:
         """One MCP connection; the client's first request decides the protocol's generation."""
         to_server, server_reads = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         server_writes, from_server = anyio.create_memory_object_stream[SessionMessage](0)
+        answers = server_writes.clone()  # one task alone may write to the socket
 
         async def read() -> None:
-            async with to_server:
-                with suppress(*_GONE, anyio.DelimiterNotFound):
+            async with to_server, answers:
+                with suppress(*_GONE):
                     while True:
-                        line = await lines.receive_until(b"\n", LINE_BYTES_MAX)
-                        await to_server.send(_message(line))
+                        line = await _next_line(lines)
+                        message, fault = _message(line)
+                        if message is not None:
+                            await to_server.send(SessionMessage(message))
+                        elif fault is not None:
+                            refused = JSONRPCError(jsonrpc="2.0", id=request_id(line), error=fault)
+                            await answers.send(SessionMessage(refused))
 
         async def write() -> None:
             async with from_server:
@@ -125,11 +142,48 @@ class AgentDoor:
             tasks.cancel_scope.cancel()
 
 
-def _message(line: bytes) -> SessionMessage | Exception:
+async def _next_line(lines: BufferedByteReceiveStream) -> bytes:
+    """The next line; one beyond `LINE_BYTES_MAX` comes without its middle, and longer than that."""
     try:
-        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-    except ValueError as error:
-        return error
+        return await lines.receive_until(b"\n", LINE_BYTES_MAX)
+    except anyio.DelimiterNotFound:
+        line = await lines.receive_exactly(len(lines.buffer))
+    while True:
+        try:
+            return line + (await lines.receive_until(b"\n", LINE_BYTES_MAX))[-TAIL_BYTES:]
+        except anyio.DelimiterNotFound:
+            await lines.receive_exactly(len(lines.buffer))
+
+
+def _message(line: bytes) -> tuple[JSONRPCMessage | None, ErrorData | None]:
+    """A line's message, or what is wrong with it; neither for a blank line."""
+    if len(line) > LINE_BYTES_MAX:
+        return None, ErrorData(**too_long())
+    if not line.strip():
+        return None, None
+    try:
+        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError as error:
+        # Of the kinds of message that it is not, the first is a request. The values are not repeated.
+        first = error.errors(include_input=False, include_url=False)[0]
+        if first["type"] == "json_invalid":
+            return None, ErrorData(**no_json(first["msg"].removeprefix("Invalid JSON: ")))
+        field = ".".join(str(part) for part in first["loc"][1:])
+        return None, ErrorData(**no_request(": ".join(part for part in (field, first["msg"]) if part)))
+    if isinstance(message, JSONRPCNotification) and _asks(line, message):
+        return None, ErrorData(**no_request("id: Input should be an integer or a text"))
+    return message, None
+
+
+def _asks(line: bytes, notification: JSONRPCNotification) -> bool:
+    """Whether a request with an id that is none was taken for a notification.
+
+    Some clients write "id": null into their notifications; those are meant as such.
+    """
+    members = _MEMBERS.validate_json(line)
+    return "id" in members and (
+        members["id"] is not None or not notification.method.startswith("notifications/")
+    )
 
 
 async def _deny(stream: anyio.abc.SocketStream, error: CarrydeskError) -> None:

@@ -4,7 +4,8 @@ It knows three things of the protocol: a request has an id and a method, an answ
 client opens with `initialize`. When the front or the desk restarts, every call in flight is answered with an
 error that says its outcome is unknown, the handshake is repeated and its answer dropped. Nothing else is
 ever sent twice: a lost call may have been carried out. Calls that the front did not let in, or that were
-never sent, are answered with the reason instead.
+never sent, are answered with the reason instead. A line that is no JSON, or too long for the front, is
+answered here and costs only itself.
 """
 
 import contextlib
@@ -16,12 +17,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from server.agent_lines import LINE_BYTES_MAX, TAIL_BYTES, is_id, no_json, request_id, rpc_error, too_long
 
 CONNECT_SECONDS_MAX = 30.0
 _RETRY_SECONDS = 0.2
+_CHUNK_BYTES = 1 << 16
 #: JSON-RPC codes of agent_door.py: a connection that was refused for good, and one that may come later.
 _DENIED = -32001
 _UNAVAILABLE = -32002
@@ -35,12 +39,6 @@ _LOST_TEXT = (
     "Carrydesk restarted while this call was running: its outcome is unknown. Do not repeat it; "
     "call get_intent (with its intent_id or request_id) or get_portfolio first."
 )
-
-
-def _error(number: int, code: str, message: str, next_step: str) -> dict[str, Any]:
-    """A JSON-RPC error with the text that agent_door.py gives its own."""
-    said = {"code": code, "message": message, "field": None, "allowed": None, "next": next_step}
-    return {"code": number, "message": json.dumps(said, ensure_ascii=False)}
 
 
 def _sentence(error: dict[str, Any]) -> str:
@@ -65,9 +63,26 @@ class StartError(Exception):
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
+
+
+def _unreadable(line: bytes) -> dict[str, Any] | None:
+    """Why the front could not read this line either; None: it may."""
+    if len(line) > LINE_BYTES_MAX:
+        return too_long()
+    try:
+        json.loads(line)
+    except RecursionError:
+        return no_json("it is nested too deep")
+    except UnicodeDecodeError:
+        return no_json("it is not UTF-8")
+    except json.JSONDecodeError as error:
+        return no_json(f"{error.msg} at character {error.pos}")
+    except ValueError:
+        return no_json("it has a number of too many digits")
+    return None
 
 
 class Bridge:
@@ -101,7 +116,16 @@ class Bridge:
     # --- from the client ----------------------------------------------------------------------------------
 
     def feed(self, line: bytes) -> bool:
-        """Forward one line of the client; False when the conversation is over."""
+        """Forward one line of the client; False when the conversation is over.
+
+        A line beyond `LINE_BYTES_MAX` may come without its middle.
+        """
+        if not line.strip():
+            return True
+        unreadable = _unreadable(line)
+        if unreadable is not None:
+            self._answer([request_id(line)], unreadable)
+            return True
         message = _parsed(line)
         with self._changed:
             if message.get("method") == "initialize":
@@ -111,7 +135,7 @@ class Bridge:
             while self._connection is None and self._over is None:
                 self._changed.wait()
             connection, over = self._connection, self._over
-            if connection is not None and "id" in message and "method" in message:
+            if connection is not None and "method" in message and is_id(message.get("id")):
                 self._in_flight[json.dumps(message["id"])] = message["id"]
         if connection is None:
             self._answer([message["id"]] if "id" in message and "method" in message else [], over)
@@ -133,14 +157,14 @@ class Bridge:
 
     def run(self) -> int:
         """Stay connected until the client leaves; the exit code."""
-        over = _error(_UNAVAILABLE, "unreachable", "The client left: this was not sent.", "Connect again.")
+        over = rpc_error(_UNAVAILABLE, "unreachable", "The client left: this was not sent.", "Connect again.")
         try:
             while True:
                 connection = self._connect()
                 if connection is None and self._client_left:
                     return 0
                 if connection is None:
-                    over = _error(
+                    over = rpc_error(
                         _UNAVAILABLE,
                         "unreachable",
                         "Carrydesk does not answer.",
@@ -245,6 +269,15 @@ class Bridge:
             self._write_raw(line)
 
 
+def lines_of(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a stream; of one beyond `LINE_BYTES_MAX` only the beginning and the end."""
+    while line := stream.readline(LINE_BYTES_MAX + 1):
+        tail = line[-1:]
+        while not tail.endswith(b"\n") and (more := stream.readline(_CHUNK_BYTES)):
+            tail = (tail + more)[-TAIL_BYTES:]
+        yield line[:-1] + tail
+
+
 def _write_all(line: bytes) -> None:
     view = memoryview(line)
     while view:
@@ -317,7 +350,7 @@ def _raise_what_it_said(log: Path, begun: int) -> None:
     error = _parsed(lines[-1]).get("error") if lines else None
     if not isinstance(error, dict):
         raise StartError(
-            _error(_UNAVAILABLE, "not_started", "Carrydesk ended while it started.", f"See {log}.")
+            rpc_error(_UNAVAILABLE, "not_started", "Carrydesk ended while it started.", f"See {log}.")
         )
     if error.get("code") != "refused":
         raise StartError({"code": _UNAVAILABLE, "message": json.dumps(error, ensure_ascii=False)})
@@ -342,14 +375,14 @@ def _token(home: Path) -> str:
 def _bad_token(home: Path, token: str) -> dict[str, Any] | None:
     """Why a text cannot be a token; the text itself is not repeated."""
     if not token:
-        return _error(
+        return rpc_error(
             _DENIED,
             "access_denied",
             f"There is no agent token in {home}.",
             "The operator runs: carrydesk init",
         )
     if not token.isascii() or not token.isprintable() or " " in token:
-        return _error(
+        return rpc_error(
             _DENIED,
             "access_denied",
             "The agent token (CARRYDESK_TOKEN, or agent.token in the home) is no token: those are ASCII.",
@@ -383,7 +416,7 @@ def main() -> int:
     bridge = Bridge(token=token, dial=dial, write=_write_all, complain=complain)
 
     def upward() -> None:
-        for line in sys.stdin.buffer:
+        for line in lines_of(sys.stdin.buffer):
             bridge.feed(line)
         bridge.hang_up()
 

@@ -11,6 +11,7 @@ from mcp_types import TextContent, TextResourceContents
 
 from portfolio.core.errors import AccessError
 from portfolio.service import Principal
+from server.agent_lines import LINE_BYTES_MAX
 from server.callers import current
 from server.throttle import BURST, CALLS_PER_SECOND, IN_FLIGHT_MAX
 from tests.server.front_client import (
@@ -25,6 +26,8 @@ from tests.server.front_client import (
 from tests.tools.sample_desk import SampleDesk, snapshot
 from tools.registry import TOOLS
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+LONG = b"x" * LINE_BYTES_MAX
 pytestmark = pytest.mark.anyio
 SNAPSHOTS = Path(__file__).parents[1] / "tools" / "snapshots"
 CALLS: dict[str, dict[str, Any]] = {
@@ -257,6 +260,56 @@ async def test_two_agents_on_two_tokens_do_not_share_rights(tmp_path: Path) -> N
             or not (await one.ask("tools/call", call))["result"]["isError"]
         )
         assert (await other.ask("tools/call", call))["result"]["isError"]
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "code", "why"),
+    [
+        (b'{"jsonrpc":"2.0","id":5,"method":', 5, -32700, "EOF while parsing"),
+        (b"\xff\x00 not json", None, -32700, "cannot be read as JSON"),
+        (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":{"a":"\\ud800"}}', 5, -32700, "hex escape"),
+        (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":{"a":1%b}}' % (b"0" * 5000), 5, -32700, "range"),
+        (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":%b}' % DEEP, 5, -32700, "recursion limit"),
+        (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":"%b"}' % LONG, 5, -32600, "longer than"),
+        (b'{"method":"ping","params":"%b","jsonrpc":"2.0","id":5}' % LONG, 5, -32600, "longer than"),
+        (b'{"jsonrpc":"2.0","id":5,"method":"ping","params":["sk-secret"]}', 5, -32600, "params: Input"),
+        (b'{"id":"a","method":"ping"}', "a", -32600, "jsonrpc: Field required"),
+        (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, -32600, "id: Input"),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', None, -32600, "id: Input"),
+        (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', None, -32600, "id: Input"),
+        (b'{"jsonrpc":"2.0","id":7,"result":3}', None, -32600, "Field required"),
+        (b"[]", None, -32600, "Input should be an object"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_line_that_is_no_request_is_answered_once_and_the_connection_goes_on(
+    tmp_path: Path, era: str, line: bytes, number: int | str | None, code: int, why: str
+) -> None:
+    path = tmp_path / "a.sock"
+    async with agent_door(path, SampleDesk()), wire(path) as client:
+        await client.stream.send(line + b"\n")  # before the generation is known, and after
+        early = await client.receive()
+        assert "result" in await client.open(era)
+        await client.stream.send(line + b"\n")
+        late = await client.receive()
+        assert early == late
+        assert (late["id"], late["error"]["code"]) == (number, code)
+        said = json.loads(late["error"]["message"])
+        assert why in said["message"]
+        assert "secret" not in said["message"]
+        await client.send({"id": 99, "method": "tools/list", "params": {"_meta": MODERN}})
+        assert (await client.receive())["id"] == 99
+
+
+async def test_a_notification_with_an_empty_id_is_still_a_notification(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    async with agent_door(path, SampleDesk()), wire(path) as client:
+        await client.open("legacy")
+        await client.stream.send(b'\n{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}\n')
+        assert "result" in await client.ask("ping", {})
+        await client.send({"id": 9, "method": "ping"})
+        assert (await client.receive())["id"] == 9
 
 
 async def test_rubbish_on_one_connection_leaves_the_others_alone(tmp_path: Path) -> None:

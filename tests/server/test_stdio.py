@@ -1,5 +1,6 @@
 """The pump against a toy front: a socket that is told what to answer and when to die."""
 
+import io
 import json
 import queue
 import socket
@@ -15,7 +16,8 @@ import pytest
 from mcp import Client as McpClient
 from mcp import MCPError, StdioServerParameters
 
-from server.stdio import EX_NOPERM, EX_UNAVAILABLE, Bridge, start_paper
+from server.agent_lines import LINE_BYTES_MAX
+from server.stdio import EX_NOPERM, EX_UNAVAILABLE, Bridge, lines_of, start_paper
 
 WITHIN = 20.0
 
@@ -202,6 +204,74 @@ def test_a_call_to_a_desk_that_is_not_there_yet_is_not_called_lost(front: ToyFro
     later.die()
     client.end()
     assert client.complaints == []
+
+
+DEEP = b'{"jsonrpc":"2.0","id":5,"method":"x","params":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+MANY_DIGITS = b'{"jsonrpc":"2.0","id":5,"method":"x","params":{"a":1' + b"0" * 5000 + b"}}\n"
+LONG = b'{"jsonrpc":"2.0","id":5,"method":"x","params":{"a":"' + b"x" * LINE_BYTES_MAX + b'"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "why"),
+    [
+        (DEEP, -32700, "nested too deep"),
+        (MANY_DIGITS, -32700, "too many digits"),
+        (b'{"jsonrpc":"2.0","id":5,"method":\n', -32700, "Expecting value at character"),
+        (b'{"jsonrpc":"2.0","id":5,"method":"\xff"}\n', -32700, "not UTF-8"),
+        (LONG, -32600, f"longer than {LINE_BYTES_MAX} bytes"),
+    ],
+    ids=["deep", "digits", "broken", "bytes", "long"],
+)
+def test_a_line_the_front_cannot_take_is_answered_and_costs_only_itself(
+    front: ToyFront, line: bytes, code: int, why: str
+) -> None:
+    client = Client(front)
+    session = front.accept()
+    session.read()
+    client.say({"id": 1, "method": "tools/call"})
+    assert client.bridge.feed(line)
+    refused = client.hear()
+    assert (refused["id"], refused["error"]["code"]) == (5, code)
+    assert why in json.loads(refused["error"]["message"])["message"]
+    assert client.bridge.feed(b"\n")
+    client.say({"id": 2, "method": "tools/list"})
+    assert [json.loads(session.read())["id"] for _ in range(2)] == [1, 2]
+    session.say({"id": 1, "result": {}})
+    assert client.hear() == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    session.die()
+    client.end()
+
+
+def test_a_request_without_a_usable_id_is_never_told_to_be_lost(front: ToyFront) -> None:
+    client = Client(front)
+    session = front.accept()
+    session.read()
+    for number in (None, 1.5, True, "\ud800", 2):
+        client.say({"id": number, "method": "tools/list"})
+        session.read()
+    session.say({"id": None, "error": {"code": -32600, "message": "id: neither"}})
+    assert client.hear()["error"]["code"] == -32600
+    session.die()
+    assert client.hear()["id"] == 2
+    client.end()
+    assert client.heard.empty()
+
+
+@pytest.mark.parametrize("spare", [-1, 0, 1, 100_000])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_the_lines_of_a_stream_come_whole_and_an_overlong_one_without_its_middle(
+    spare: int, end: bytes
+) -> None:
+    text = b"<" + b"x" * (LINE_BYTES_MAX - 2 - len(end) + spare) + b">" + end
+    *before, found = lines_of(io.BytesIO(b"a\n\n" + text))
+    assert before == [b"a\n", b"\n"]
+    assert found == text if spare <= 0 else LINE_BYTES_MAX < len(found) < LINE_BYTES_MAX + 1000
+    assert found.startswith(b"<x")
+    assert found.endswith(b"x>" + end)
+
+
+def test_after_an_overlong_line_the_next_line_is_whole() -> None:
+    assert list(lines_of(io.BytesIO(b"x" * (LINE_BYTES_MAX * 2) + b"\nb\n")))[1:] == [b"b\n"]
 
 
 def test_when_nobody_ever_answers_it_says_what_to_start(tmp_path: Path) -> None:
