@@ -117,6 +117,37 @@ async def test_an_exit_sends_nothing_in_the_outage_and_is_completed_after_it(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("leaving", [False, True])
+async def test_a_hedge_that_cannot_be_recorded_is_sent_later_and_its_lead_not_taken_back(
+    *, leaving: bool
+) -> None:
+    async with trading(mode=MoveMode.URGENT) as trader:
+        if leaving:
+            await trader.hold("SOL", "10")
+        move = ("SOL", "10", "0") if leaving else ("SOL", "0", "10")
+        intent = trader.approve(move, room="0.1", intent_id="i2")
+        trader.rig.rails.delay_seconds = 0.01
+
+        def booked() -> bool:
+            return any(row.filled for row in trader.rig.journal.orders(intent_id=intent.intent_id))
+
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(trader.controller.run)
+            while not booked():  # noqa: ASYNC110 - the journal has no news
+                await anyio.sleep(0.001)
+            trader.rig.disk(fails=True)
+            await anyio.sleep(20)
+            assert not hedged(trader, "SOL")
+            trader.rig.disk(fails=False)
+            with anyio.fail_after(60):
+                await trader.ended(intent)
+            tasks.cancel_scope.cancel()
+        assert trader.status(intent) is IntentStatus.DONE, trader.note(intent)
+        assert hedged(trader, "SOL")
+        assert len(trader.rig.journal.orders(intent_id=intent.intent_id)) == 2
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("answered", [False, True])
 @pytest.mark.parametrize("reads", [False, True])
 async def test_nothing_rests_once_the_desk_knows_that_it_cannot_record_a_hedge(
@@ -338,7 +369,7 @@ def naked(living: Living) -> Decimal:
 
 
 @pytest.mark.parametrize("leaving", [False, True])
-@pytest.mark.parametrize("into_it", [0.05, 0.12, 0.15, 0.3])
+@pytest.mark.parametrize("into_it", [0.005, 0.015, 0.025, 0.035])
 def test_a_desk_whose_disk_fills_up_in_a_move_is_up_and_hedged_when_there_is_space_again(
     into_it: float, *, leaving: bool
 ) -> None:
@@ -349,6 +380,9 @@ def test_a_desk_whose_disk_fills_up_in_a_move_is_up_and_hedged_when_there_is_spa
         intent_id = await approved(living, (SOL, 0 if leaving else 40_000))
         await anyio.sleep(into_it)
         journal_writes(living, fail=True)
+        before = living.world.journal.intent(intent_id)
+        assert before is not None
+        assert before.status is IntentStatus.EXECUTING
         await anyio.sleep(15)
         assert living.world.assembly is not None
         journal_writes(living, fail=False)
