@@ -196,6 +196,7 @@ class Assembly:
             guard=self.guard,
             ranking=self.ranking,
             limits=given.limits,
+            writer=self.worker.writer,
             mode=given.mode,
             install=given.install,
         )
@@ -215,6 +216,7 @@ class Assembly:
             nudge=self.controller.nudge,
             guard_reads=self.guard.read_through,
             recovered=lambda: self.bookkeeper.recovered,
+            writer=self.worker.writer,
         )
 
     def _unusual(self) -> tuple[str, ...]:

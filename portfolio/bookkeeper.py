@@ -114,6 +114,7 @@ class Bookkeeper:
                 group.start_soon(task)
             group.start_soon(self._keep_in_step)
             group.start_soon(self._sweep)
+            group.start_soon(self._writer.keep_settling)
             task_status.started()
 
     async def resolve(self, client_order_id: ClientOrderId) -> OrderRow:

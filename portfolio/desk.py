@@ -42,6 +42,7 @@ from portfolio.service import (
     Scope,
 )
 from portfolio.venue_questions import VenueQuestions
+from portfolio.writer import JournalWriter, NotCommitted
 
 WAIT_MAX_NS = 25_000_000_000
 _POLL_SECONDS = 0.1
@@ -73,8 +74,10 @@ class Desk:
         nudge: Callable[[], None],
         guard_reads: Callable[[int], Awaitable[None]],
         recovered: Callable[[], bool],
+        writer: JournalWriter,
     ) -> None:
         self._journal = journal
+        self._writer = writer
         self._runner = runner
         self._clocks = clocks
         self._verifier = verifier
@@ -217,7 +220,14 @@ class Desk:
     async def halt(self, note: str) -> None:
         """See OperatorService."""
         entry = Halted("operator", note[:_NOTE_MAX])
-        await self._runner.run(lambda: self._journal.append([entry], self._clocks.wire_ns()))
+        try:
+            await self._writer.append([entry])
+        except NotCommitted as failure:
+            # The kill switch waits for no disk: the journal has it before anything newer of the worker.
+            try:
+                await self._writer.keep_aside([entry])
+            except NotCommitted:
+                raise failure from None
         self._nudge()
 
     async def resume(self, approval: SignedApproval) -> None:
@@ -230,6 +240,8 @@ class Desk:
             mode=self._mode,
             now_wire_ns=self._clocks.wire_ns(),
         )
+        # A halt that the journal does not have yet comes before what lifts it.
+        await self._writer.append(())
         freezes = await self._runner.run(self._journal.freezes)
         entries: list[Entry] = [Resumed(approval)]
         entries += [EntriesThawed(f.source, "operator") for f in freezes if f.lifted_by == "operator"]

@@ -298,6 +298,11 @@ class Guard:
         """
         return pair_id in self._memory.state.held or self._memory.unwritten(pair_id)
 
+    @property
+    def journal_failure(self) -> str | None:
+        """Why the guard could not read or write the journal when it last tried; None: it could."""
+        return self._memory.failure
+
     def frozen(self) -> tuple[Freeze, ...]:
         """Every freeze of entries that stands, whoever began it."""
         return self._memory.freezes()

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from portfolio.core.decimals import ZERO
+from portfolio.core.entries import Halted
 from portfolio.core.errors import MissingDataError
 from portfolio.core.instrument import InstrumentKind
 from portfolio.core.intents import IntentStatus
@@ -13,10 +14,11 @@ from portfolio.core.limits import RiskLimits
 from portfolio.core.names import InstrumentId, PairId
 from portfolio.core.pairs import ArbitragePair, PairLegs, PairStatus
 from portfolio.guard import Guard
-from portfolio.ports import Clocks, FillRow, IntentRow, Journal, Recorded, Runner
+from portfolio.ports import Clocks, FillRow, Freeze, IntentRow, Journal, Recorded, Runner
 from portfolio.ranking import Ranking
 from portfolio.service import DataAges, DeskSnapshot, GuardReport, IntentProgress, PairProgress
 from portfolio.view import AccountView
+from portfolio.writer import JournalWriter
 
 V = TypeVar("V")
 
@@ -37,6 +39,7 @@ class Reports:
         guard: Guard,
         ranking: Ranking,
         limits: RiskLimits,
+        writer: JournalWriter,
         mode: str,
         install: str,
     ) -> None:
@@ -47,6 +50,7 @@ class Reports:
         self._guard = guard
         self._ranking = ranking
         self._limits = limits
+        self._writer = writer
         self._mode = mode
         self._install = install
 
@@ -87,14 +91,20 @@ class Reports:
             quotes=_seen(view.quote, view.instruments),
             funding=_seen(view.funding, perpetuals),
             guard=self.guard(actions),
-            freezes=freezes,
-            halted=halted,
+            freezes=(*freezes, *self._journal_freeze()),
+            halted=halted or self._writer.owes(Halted),
             intents=tuple(shown),
             limits=self._limits,
             recovered=recovered,
             tables_changed=view.tables_changed,
             uncounted=view.uncounted(),
         )
+
+    def _journal_freeze(self) -> Iterable[Freeze]:
+        """While the journal cannot commit no entry goes, and only what the guard sends does."""
+        failure = self._guard.journal_failure or self._writer.failure
+        if failure is not None:
+            yield Freeze("journal", f"the journal cannot be used: {failure}", "self", self._clocks.wire_ns())
 
     def guard(self, actions: tuple[Recorded, ...]) -> GuardReport:
         """The guard as its watchers see it."""

@@ -8,7 +8,10 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
+
+import anyio
 
 from portfolio.codec import canonical, read_json, tagged_from_data, tagged_to_data
 from portfolio.core.entries import Entry, GuardActed, OrderAnswered, OrderPlanned
@@ -18,6 +21,8 @@ from portfolio.ports import Clocks, EmergencyLog, Journal, Runner
 
 T = TypeVar("T")
 
+#: Between two tries to write what is owed.
+_SETTLE_SECONDS = 1.0
 #: Builds entries from what the journal says, beside whatever the caller wants to know.
 Build = Callable[[Journal], tuple[Sequence[Entry], T]]
 
@@ -86,6 +91,10 @@ class JournalWriter:
             self.failure = str(error)
             raise NotCommitted(str(error)) from error
 
+    def owes(self, kind: type[Entry]) -> bool:
+        """Whether an entry of this kind happened that the journal does not have yet."""
+        return any(isinstance(entry, kind) for entry in tuple(self._owed))
+
     def owe(self, entries: Sequence[Entry]) -> None:
         """These happened; write them before anything newer, once the journal commits again."""
         self._owed.extend(entries)
@@ -111,6 +120,18 @@ class JournalWriter:
             await self._runner.run(call)
         except JournalError as error:
             raise NotCommitted(str(error)) from error
+
+    async def keep_settling(self) -> None:
+        """Write what is owed soon after the journal is back, though nobody else writes; until cancelled.
+
+        Raises:
+            JournalError: the journal may not be written by us at all.
+        """
+        while True:
+            await anyio.sleep(_SETTLE_SECONDS)
+            if self._owed:
+                with suppress(NotCommitted):
+                    await self.append(())
 
     async def take_back(self) -> None:
         """At the start: what an earlier desk kept aside is owed to the journal.

@@ -25,6 +25,7 @@ from portfolio.core.orders import Accepted, OrderClass, OrderRequest, Outcome, R
 from portfolio.core.risk import LeveragePolicy
 from portfolio.journal.open import open_journal
 from portfolio.journal.sql import SqlJournal
+from portfolio.ports import EmergencyLog
 from portfolio.runner import InlineRunner
 from server.simulation.lifeline import Death, Killed, Lifeline, mortal
 from server.simulation.weather import START_NS, Weather, pairs_of
@@ -136,6 +137,8 @@ class World:
         self.journal: SqlJournal = open_journal(
             ":memory:", account=ACCOUNT, uid=UID, mode=MODE, wire_ns=START_NS, version="simulation"
         )
+        #: Outlives a desk that dies, as a file does; None: this world has none.
+        self.emergency: EmergencyLog | None = None
         self.instruments = {row.instrument_id: row for row in self.venue.core.instruments()}
         self.pairs = pairs_of(tuple(self.instruments.values()), weather)
         self.assembly: Assembly | None = None
@@ -169,6 +172,7 @@ class World:
                 policy=LeveragePolicy(),
                 heartbeat=lambda: None,
                 move_mode=self.weather.mode,
+                emergency=self.emergency,
             )
         )
         try:

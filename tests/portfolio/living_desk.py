@@ -11,6 +11,7 @@ from portfolio.core.limits import MINUTE_NS
 from portfolio.core.names import AccountId, Coin, PairId
 from portfolio.desk import Desk
 from portfolio.operations import MoveMode
+from portfolio.ports import EmergencyLog
 from portfolio.service import Principal, Proposal, ProposalRequest, Scope, WantedTarget
 from server.simulation import deterministic
 from server.simulation.episode import PASSPHRASE, simulated_key
@@ -62,12 +63,18 @@ def request(*wanted: tuple[PairId, int], **other: object) -> ProposalRequest:
     return ProposalRequest(**{**values, **other})  # type: ignore[arg-type]
 
 
-def with_desk(test: Callable[[Living], Awaitable[None]], *, both_ways: frozenset[Coin] = frozenset()) -> None:
+def with_desk(
+    test: Callable[[Living], Awaitable[None]],
+    *,
+    both_ways: frozenset[Coin] = frozenset(),
+    emergency: EmergencyLog | None = None,
+) -> None:
     """Run `test` against a desk that is up, in virtual time; these coins also have their reverse pair."""
 
     async def main() -> None:
         weather = Weather(latency_ns=10_000_000, mode=MoveMode.URGENT, both_ways=both_ways)
         world = World(seed=3, weather=weather)
+        world.emergency = emergency
         async with anyio.create_task_group() as tasks:
             await tasks.start(world.venue.run)
 
