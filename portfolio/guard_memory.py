@@ -144,11 +144,11 @@ class GuardMemory:
         return tuple(Transfer(usd, row.event_market_ns) for row, usd in found if usd is not None)
 
     def uncounted(self) -> tuple[Uncounted, ...]:
-        """Rows that may be transfers and whose worth is not known. A restart forgets those counted past."""
+        """Rows that may be withdrawals and whose worth is not known. A restart forgets those counted past."""
         return tuple(
             Uncounted(f"{row.amount:f} {row.coin} ({row.kind} {row.reference})", row.event_market_ns)
             for row in self._uncounted
-            if self._usd(row) is None
+            if row.amount < 0 and self._usd(row) is None
         )
 
     def _usd(self, row: CashBooked) -> Decimal | None:
@@ -212,7 +212,6 @@ class GuardMemory:
             self._write = anyio.Event()
             if not await self.commit(()):
                 await anyio.sleep(_RETRY_SECONDS)
-                self._write.set()
 
     async def commit(self, entries: Sequence[Entry]) -> bool:
         """Write these after everything that waits, with the state of this moment; whether that succeeded.
@@ -236,6 +235,8 @@ class GuardMemory:
             except JournalError as error:
                 self._unwritten = str(error)
                 del self._waiting[:-_WAITING_MAX]
+                # Tried again though nothing new comes: until then no entry passes.
+                self._write.set()
                 return False
             del self._waiting[:taken]
             self._saved = state

@@ -176,9 +176,10 @@ class LegSender:
 
     async def rest(self, draft: Draft, failures: Failures) -> None:
         """Send an order that rests; it is attended afterwards."""
-        self._resting = request = self._request(draft)
+        request = self._request(draft)
         if not await self._submit(request, draft.priority, failures):
             return
+        self._resting = request
         row = await self._kit.worker.settled(request.client_order_id, timeout_ns=REST_NS)
         if row.filled > 0:
             failures.clear()

@@ -119,7 +119,7 @@ class Sender:
     async def _carry(self, lane: Lane[OrderRequest], batch: Batch[OrderRequest], turn: Turn) -> None:
         deadline = self._clocks.wire_ns() + self._traits.send_deadline_ns
         jobs = batch.jobs if batch.rank is not Rank.ENTRY else self._passed_by_guard(batch.jobs)
-        jobs = await self._write_ahead(jobs, batch.rank, deadline)
+        jobs, deadline = await self._write_ahead(jobs, batch.rank, deadline)
         turn.over.set()
         lane.bucket.refund(batch.grant, len(batch.jobs) - len(jobs))
         if not jobs:
@@ -153,10 +153,10 @@ class Sender:
 
     async def _write_ahead(
         self, jobs: Sequence[Job[OrderRequest]], rank: Rank, deadline_wire_ns: int
-    ) -> list[Job[OrderRequest]]:
-        """Journal what may go and answer the rest."""
+    ) -> tuple[list[Job[OrderRequest]], int]:
+        """Journal what may go and answer the rest; the deadline of what goes, wire ns."""
         if not jobs:
-            return []
+            return [], deadline_wire_ns
         orders = [job.request for job in jobs]
         # The guard reads what is in flight after it took a pair, in the order of these calls: it counts
         # whatever is looked at here before, and the look refuses whatever comes here later.
@@ -181,7 +181,9 @@ class Sender:
         try:
             answers = await self._writer.commit(look)
         except NotCommitted as error:
-            return await self._without_journal(jobs, rank, deadline_wire_ns, str(error))
+            # A write that failed slowly must not have used up the time of what the guard sends without it.
+            deadline_wire_ns = self._clocks.wire_ns() + self._traits.send_deadline_ns
+            return await self._without_journal(jobs, rank, deadline_wire_ns, str(error)), deadline_wire_ns
         going = []
         for job, answer in zip(jobs, answers, strict=True):
             if answer is None:
@@ -191,7 +193,7 @@ class Sender:
         if rank is Rank.ENTRY:
             for job in going:
                 self._board.entry_sent(job.request)
-        return going
+        return going, deadline_wire_ns
 
     def _held(self, orders: Sequence[OrderRequest]) -> frozenset[PairId]:
         guard = self.veto

@@ -113,8 +113,9 @@ class JournalWriter:
         def call() -> None:
             for record in records:
                 emergency.append(record)
-            # Owed in the same call: a commit that comes next must not clear what the journal lacks.
-            self._owed.extend(entries)
+            # Owed in the same call: a commit that comes next must not clear what the journal lacks. That the
+            # guard acted comes with its orders: a desk that dies in between must not act on these alone.
+            self._owed.extend([*entries, *_actions_of(entries)])
 
         try:
             await self._runner.run(call)

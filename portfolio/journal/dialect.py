@@ -13,8 +13,9 @@ from portfolio.core.errors import JournalCorruptError, JournalError
 from portfolio.journal.chain import RESTORE
 
 MEMORY = ":memory:"
-#: Longest wait for another process that holds the write lock, in milliseconds.
-BUSY_TIMEOUT_MS = 5_000
+#: Longest wait for another process that holds the write lock, in milliseconds. The guard's orders wait for it
+#: before they go without the journal.
+BUSY_TIMEOUT_MS = 500
 
 _TRIGGERS = tuple(
     f"CREATE TRIGGER IF NOT EXISTS event_no_{verb} BEFORE {verb.upper()} ON event "

@@ -102,6 +102,8 @@ class Rails:
     def __init__(self) -> None:
         self.broken: str | None = None
         self.delay_seconds = 0.0
+        #: A call that fails does so after this: another process may hold the lock.
+        self.failing_seconds = 0.0
         self.calls = 0
         self.die_before: int | None = None
         self.die_after: int | None = None
@@ -113,7 +115,11 @@ class Rails:
             raise Crash
         if self.broken is not None:
             raise JournalError(self.broken)
-        result = call()
+        try:
+            result = call()
+        except JournalError:
+            await anyio.sleep(self.failing_seconds)
+            raise
         if self.calls == self.die_after:
             raise Crash
         return result
