@@ -56,6 +56,7 @@ class Child:
         """
         self.started = time.monotonic()
         if self.pid is not None:
+            self._write_down()
             logger.info("%s runs already (pid %s)", self.role, self.pid)
             return
         log = self._home.log_file(self.role)
@@ -70,8 +71,14 @@ class Child:
                 start_new_session=True,
                 close_fds=True,
             )
-        write_pid(self._home.pid_file(self.role), self._process.pid)
+        self._write_down()
         logger.info("%s started (pid %s)", self.role, self._process.pid)
+
+    def _write_down(self) -> None:
+        """So that another command of the home finds it; again where a full disk kept it from that."""
+        path, process = self._home.pid_file(self.role), self._process
+        if process is not None and read_pid(path) != process.pid:
+            write_pid(path, process.pid)
 
     def said(self) -> dict[str, Any] | None:
         """Its first line: ready, or the error that it ended with; None while it says nothing."""

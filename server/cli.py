@@ -65,6 +65,9 @@ def _set_up() -> "Home":
             f"There is no home of Carrydesk in {home.root} that this user can open.",
             next_step="Run `carrydesk init`, or set CARRYDESK_HOME to the right home.",
         )
+    owner = home.root.stat().st_uid
+    if os.geteuid() not in (0, owner):
+        raise SettingsError(f"{home.root} belongs to another user.", next_step=f"Run it as user {owner}.")
     return home
 
 

@@ -17,8 +17,15 @@ def harden() -> None:
 
 
 def begin() -> None:
-    """First thing in a process: private files by default, stacks on SIGABRT, narrow rights."""
+    """First thing in a process: private files by default, stacks on SIGABRT, narrow rights, and streams.
+
+    One that was started with closed streams writes to nowhere: it must not end when it says something.
+    """
     os.umask(0o077)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     faulthandler.enable(all_threads=True)
     harden()
 

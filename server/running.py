@@ -1,5 +1,6 @@
 """The commands that start and stop processes."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from server.process import begin
 from server.settings import FILE_NAME, Settings, log_level_from
 from server.supervisor import serve as supervise
 from server.supervisor import stop_all
+
+logger = logging.getLogger(__name__)
 
 #: What a paper venue replays.
 _MARKET_FILES = ("hourly.parquet", "panel.parquet")
@@ -55,9 +58,14 @@ def serve(console: Console, settings: Settings) -> dict[str, Any]:
     setup_logging(log_level_from(os.environ))
 
     def ready(pids: dict[str, Any]) -> None:
-        if console.as_json:
-            say({"ready": True, "mode": settings.mode, "home": str(settings.home), "pids": pids})
-        console.say(f"Carrydesk runs ({settings.mode}). Agents: {home.agent_socket}. Stop: carrydesk stop")
+        try:
+            if console.as_json:
+                say({"ready": True, "mode": settings.mode, "home": str(settings.home), "pids": pids})
+            console.say(f"Carrydesk runs ({settings.mode}). Agents: {home.agent_socket}.")
+            console.say("Stop: carrydesk stop")
+        except OSError as error:
+            # Whoever started it hears no more. What it watches must be watched all the same.
+            logger.warning("nobody reads that it is ready: %s", error)
 
     supervise(settings, os.environ, ready)
     return {"stopped": True, "mode": settings.mode}

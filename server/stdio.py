@@ -270,12 +270,12 @@ class Bridge:
 
 
 def lines_of(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a stream; of one beyond `LINE_BYTES_MAX` only the beginning and the end."""
+    """The lines of a stream, each ended; of one beyond `LINE_BYTES_MAX` only the beginning and the end."""
     while line := stream.readline(LINE_BYTES_MAX + 1):
         tail = line[-1:]
         while not tail.endswith(b"\n") and (more := stream.readline(_CHUNK_BYTES)):
             tail = (tail + more)[-TAIL_BYTES:]
-        yield line[:-1] + tail
+        yield line[:-1] + tail + (b"" if tail.endswith(b"\n") else b"\n")
 
 
 def _write_all(line: bytes) -> None:

@@ -292,7 +292,7 @@ class Supervisor:
         """A desk that said that its journal is not the truth, or is another desk's now."""
         return (
             child.role == "desk"
-            and child.exit_code == EX_CONFIG
+            and child.exit_code in (None, EX_CONFIG)  # of one that was adopted nobody knows it
             and child.error().get("code") in _NEVER_AGAIN
         )
 
@@ -324,7 +324,9 @@ def serve(
         supervisor.stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
+        # `nohup` lets a hang-up be ignored: that must stay so.
+        if signal.getsignal(number) is not signal.SIG_IGN or number is signal.SIGTERM:
+            signal.signal(number, stop)
     supervisor.run(ready)
 
 

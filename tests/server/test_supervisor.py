@@ -279,6 +279,19 @@ def test_a_front_that_refuses_does_not_end_a_desk_that_ran_before(settings: Sett
     assert adopted.pid is None
 
 
+def test_a_pid_file_that_could_not_be_written_is_written_when_it_can_be(settings: Settings) -> None:
+    child = make(settings, {"desk": python(SLEEPER)}).children["desk"]
+    child.start(python(SLEEPER), os.environ)
+    try:
+        started = child.pid
+        path = Home(settings.home).pid_file("desk")
+        path.write_text("", encoding="ascii")  # as a full disk leaves it
+        child.start(python(SLEEPER), os.environ)
+        assert (child.pid, read_pid(path)) == (started, started)
+    finally:
+        child.stop()
+
+
 def test_a_child_outlives_its_supervisor_and_the_next_one_adopts_it(settings: Settings) -> None:
     first = make(settings, {"desk": python(SLEEPER)})
     child = first.children["desk"]
